@@ -1,0 +1,3 @@
+//! Floor 5: who owns what, and who runs when.
+
+pub mod pictures;

@@ -1,0 +1,79 @@
+//! The pictures: each has one writer, and whoever needs it reads the latest one. Level, not edge: a slow reader skips pictures and is still right.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::dns::LocalNames;
+use crate::linux::links::Links;
+use crate::model::Bindings;
+
+/// Folders and files of this instance, from the command line or the environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// The person's file.
+    pub config: PathBuf,
+    /// What must survive a reboot: the lease store, the last lease of the uplink.
+    pub state: PathBuf,
+    /// What must not: `control.sock`.
+    pub runtime: PathBuf,
+}
+
+/// What the uplink learned from its DHCP server or the system.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uplink {
+    /// Resolvers, in order of preference.
+    pub resolvers: Vec<Ipv4Addr>,
+    /// A sentence for `labgate status`.
+    pub state: String,
+}
+
+/// How one subsystem is, for `labgate status`: each task writes its own row.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Health {
+    /// Whether it does all it should.
+    pub good: bool,
+    /// One sentence: what it does, or what hinders it and what helps.
+    pub words: String,
+}
+
+/// All pictures, and the folders.
+pub struct Pictures {
+    /// Where things are.
+    pub paths: Paths,
+    /// The running configuration. Writer: reload.
+    pub config: watch::Sender<Arc<Config>>,
+    /// All live leases. Writer: the DHCP task, through [`Pictures::publish_bindings`].
+    pub bindings: watch::Sender<Bindings>,
+    /// Interfaces of the kernel. Writer: the network task.
+    pub links: watch::Sender<Arc<Links>>,
+    /// What the uplink learned. Writer: the uplink task.
+    pub uplink: watch::Sender<Arc<Uplink>>,
+    /// Names that are answered locally. Writers: reload for the fixed part, the DHCP task for leases.
+    pub names: ArcSwap<LocalNames>,
+    /// Health by subsystem (`dhcp`, `dns`, `firewall`, `network`, `uplink`, `config`, and finer: `dhcp lan`).
+    pub health: watch::Sender<Arc<std::collections::BTreeMap<String, Health>>>,
+}
+
+impl Pictures {
+    /// Writes one row of the health table; readers wake only where it changed.
+    pub fn report(&self, subsystem: &str, good: bool, words: impl Into<String>) {
+        let row = Health { good, words: words.into() };
+        self.health.send_if_modified(|table| {
+            if table.get(subsystem) == Some(&row) {
+                return false;
+            }
+            Arc::make_mut(table).insert(subsystem.to_owned(), row);
+            true
+        });
+    }
+
+    /// Takes a row out of the health table.
+    pub fn forget_report(&self, subsystem: &str) {
+        self.health.send_if_modified(|table| table.contains_key(subsystem) && Arc::make_mut(table).remove(subsystem).is_some());
+    }
+}

@@ -1,0 +1,4 @@
+//! Floor 4: effects. Sockets, netlink, nft, files, the clock, systemd. No decisions.
+
+pub mod clock;
+pub mod links;

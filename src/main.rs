@@ -1,0 +1,2 @@
+//! The process: arguments → verb → exit code.
+fn main() {}

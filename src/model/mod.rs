@@ -1,0 +1,13 @@
+//! Floor 0: the words of the house. Plain values without behaviour of their own; every floor may use them, and they use only `std`.
+
+mod binding;
+mod mac;
+mod name;
+mod shared_map;
+mod time;
+
+pub use binding::{Binding, Bindings, ClientKey};
+pub use mac::MacAddr;
+pub use name::{DomainName, NameError, is_ldh_label};
+pub use shared_map::SharedMap;
+pub use time::{Now, UnixSeconds};
