@@ -1,3 +1,13 @@
 //! Floor 5: who owns what, and who runs when.
 
+pub mod control;
+mod last_good;
+pub mod logging;
 pub mod pictures;
+mod reconcile;
+pub mod reload;
+mod run;
+pub mod views;
+
+pub use pictures::{Paths, Pictures};
+pub use run::{is_running, run};

@@ -4,3 +4,5 @@ pub mod clock;
 pub mod config_files;
 pub mod links;
 pub mod neighbours;
+pub mod nft_events;
+pub mod vendors;
