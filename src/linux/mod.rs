@@ -4,3 +4,7 @@ pub mod clock;
 pub mod config_files;
 pub mod links;
 pub mod neighbours;
+pub mod netlink;
+pub mod network;
+pub mod network_record;
+pub mod sysctl;

@@ -117,6 +117,15 @@ pub(super) fn name_now(links: &Links, index: u32) -> Option<std::sync::Arc<str>>
     links.by_name.iter().find(|(_, link)| link.index == index).map(|(name, _)| name.clone())
 }
 
+/// Puts an item on a list once.
+fn add<T: PartialEq>(list: &mut Vec<T>, item: T) -> bool {
+    let news = !list.contains(&item);
+    if news {
+        list.push(item);
+    }
+    news
+}
+
 impl Owned {
     /// Whether nothing of ours is in the kernel.
     pub fn is_empty(&self) -> bool {
@@ -143,41 +152,39 @@ impl Owned {
     }
 
     /// Notes that `step` is about to be done, as the kernel stands in `links`. `before` is the value a kernel setting has.
-    pub fn note(&mut self, step: &Step, links: &Links, before: Option<&str>) {
+    /// Says whether the record changed.
+    pub fn note(&mut self, step: &Step, links: &Links, before: Option<&str>) -> bool {
         let index = |name: &str| links.by_name.get(name).map_or(0, |link| link.index);
         match step {
             Step::CreateBridge { name } | Step::CreateVlan { name, .. } => {
-                self.links.retain(|link| link.name != **name);
-                self.links.push(OwnedLink { name: name.to_string(), index: 0 });
+                add(&mut self.links, OwnedLink { name: name.to_string(), index: 0 })
             }
             Step::SetMaster { link, master } => {
                 let name = link.to_string();
-                self.members.push(OwnedMember { index: index(link), name, master: master.to_string() });
+                add(&mut self.members, OwnedMember { index: index(link), name, master: master.to_string() })
             }
-            Step::SetUp { link } if self.raised.iter().any(|raised| raised.index == index(link)) => {}
-            Step::SetUp { link } => self.raised.push(OwnedLink { index: index(link), name: link.to_string() }),
+            Step::SetUp { link } => add(&mut self.raised, OwnedLink { index: index(link), name: link.to_string() }),
             Step::AddAddress { link, address } => {
-                self.addresses.push(OwnedAddress { index: index(link), name: link.to_string(), address: *address });
+                add(&mut self.addresses, OwnedAddress { index: index(link), name: link.to_string(), address: *address })
             }
-            Step::AddRoute { route } => self.routes.push(route.into()),
+            Step::AddRoute { route } => add(&mut self.routes, route.into()),
             Step::SetMtu { link, .. } => {
-                let Some(now) = links.by_name.get(link) else { return };
-                if !self.mtus.iter().any(|mtu| mtu.index == now.index) {
-                    self.mtus.push(OwnedMtu { name: link.to_string(), index: now.index, before: now.mtu });
-                }
+                let Some(now) = links.by_name.get(link) else { return false };
+                !self.mtus.iter().any(|mtu| mtu.index == now.index)
+                    && add(&mut self.mtus, OwnedMtu { name: link.to_string(), index: now.index, before: now.mtu })
             }
-            Step::WriteSysctl { name, .. } => {
-                if let Some(before) = before {
-                    self.sysctls.entry(name.clone()).or_insert_with(|| before.to_owned());
-                }
-            }
+            Step::WriteSysctl { name, .. } => match before {
+                // What it was before our first write is what it goes back to.
+                Some(before) if !self.sysctls.contains_key(name) => self.sysctls.insert(name.clone(), before.to_owned()).is_none(),
+                _ => false,
+            },
             Step::ClearMaster { .. }
             | Step::RemoveAddress { .. }
             | Step::RemoveRoute { .. }
             | Step::DeleteLink { .. }
             | Step::SetDown { .. }
             | Step::RestoreMtu { .. }
-            | Step::RestoreSysctl { .. } => {}
+            | Step::RestoreSysctl { .. } => false,
         }
     }
 

@@ -191,7 +191,7 @@ pub fn steps(plan: &NetworkPlan, kernel: Kernel<'_>) -> Vec<Step> {
     for wish in &plan.links {
         match kernel.links.by_name.get(&wish.name) {
             None => steps.extend(creation(wish, kernel.links)),
-            Some(link) => bring_closer(plan, wish, link, kernel, &mut steps),
+            Some(link) => bring_closer(wish, link, kernel, &mut steps),
         }
     }
     change_routes(plan, kernel, &mut steps);
@@ -212,7 +212,7 @@ fn creation(wish: &LinkPlan, links: &Links) -> Option<Step> {
     }
 }
 
-fn bring_closer(plan: &NetworkPlan, wish: &LinkPlan, link: &Link, kernel: Kernel<'_>, steps: &mut Vec<Step>) {
+fn bring_closer(wish: &LinkPlan, link: &Link, kernel: Kernel<'_>, steps: &mut Vec<Step>) {
     let name = &wish.name;
     let ours = kernel.owned.members.iter().find(|member| member.index == link.index);
     match (&wish.master, &link.master) {
@@ -233,11 +233,6 @@ fn bring_closer(plan: &NetworkPlan, wish: &LinkPlan, link: &Link, kernel: Kernel
     }
     if let Some(mtu) = wish.mtu.filter(|mtu| *mtu != link.mtu) {
         steps.push(Step::SetMtu { link: name.clone(), mtu });
-    } else if let Some(old) = kernel.owned.mtus.iter().find(|mtu| mtu.index == link.index)
-        && wish.mtu.is_none()
-        && plan.undecided.as_ref() != Some(name)
-    {
-        steps.push(Step::RestoreMtu { link: name.clone(), mtu: old.before });
     }
 }
 
@@ -291,6 +286,12 @@ fn take_out(plan: &NetworkPlan, kernel: Kernel<'_>, steps: &mut Vec<Step>) {
         let replacing = steps.iter().any(|step| matches!(step, Step::AddAddress { link, .. } if *link == name));
         if !wished && !replacing && !undecided(&name) {
             steps.push(Step::RemoveAddress { link: name, address: owned.address });
+        }
+    }
+    for owned in &kernel.owned.mtus {
+        let Some(name) = name_now(kernel.links, owned.index) else { continue };
+        if plan.find(&name).is_none_or(|link| link.mtu.is_none()) && !undecided(&name) {
+            steps.push(Step::RestoreMtu { link: name, mtu: owned.before });
         }
     }
     for owned in &kernel.owned.members {
