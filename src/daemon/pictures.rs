@@ -37,7 +37,7 @@ pub struct Uplink {
 }
 
 /// How one subsystem is, for `labgate status`: each task writes its own row.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Health {
     /// Whether it does all it should.
     pub good: bool,
@@ -74,6 +74,10 @@ pub struct Pictures {
     /// [`Pictures::update_names`].
     pub names: ArcSwap<LocalNames>,
     names_writer: Mutex<()>,
+    /// Held while a reload is under way: one at a time.
+    pub reloading: tokio::sync::Mutex<()>,
+    /// What is wrong with the file as it stands, rendered, when an older one is running because of it. Writer: reload.
+    pub rejected: watch::Sender<Option<Arc<str>>>,
     /// What the kernel's table was made from. Writer: reconcile.
     pub applied: watch::Sender<Applied>,
     /// Health by subsystem (`dhcp`, `dns`, `firewall`, `network`, `uplink`, `config`, and finer: `dhcp lan`).
@@ -91,6 +95,8 @@ impl Pictures {
             uplink: watch::Sender::default(),
             names: ArcSwap::default(),
             names_writer: Mutex::default(),
+            reloading: tokio::sync::Mutex::default(),
+            rejected: watch::Sender::default(),
             applied: watch::Sender::default(),
             health: watch::Sender::default(),
         }

@@ -7,4 +7,6 @@ pub mod neighbours;
 pub mod netlink;
 pub mod network;
 pub mod network_record;
+pub mod nft_events;
 pub mod sysctl;
+pub mod vendors;
