@@ -1,4 +1,8 @@
 //! Floor 4: effects. Sockets, netlink, nft, files, the clock, systemd. No decisions.
 
 pub mod clock;
+pub mod config_files;
 pub mod links;
+pub mod neighbours;
+pub mod nft_events;
+pub mod vendors;
