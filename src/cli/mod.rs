@@ -1,1 +1,1 @@
-//! Floor cli.
+//! Floor 6: the verbs.

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::desired::network::UplinkAddress;
 use crate::dns::LocalNames;
 use crate::firewall::SetElements;
 use crate::linux::links::Links;
@@ -31,10 +32,12 @@ pub struct Uplink {
     pub resolvers: Vec<Ipv4Addr>,
     /// A sentence for `labgate status`.
     pub state: String,
+    /// What our own DHCP client holds there.
+    pub address: UplinkAddress,
 }
 
 /// How one subsystem is, for `labgate status`: each task writes its own row.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Health {
     /// Whether it does all it should.
     pub good: bool,
@@ -71,6 +74,10 @@ pub struct Pictures {
     /// [`Pictures::update_names`].
     pub names: ArcSwap<LocalNames>,
     names_writer: Mutex<()>,
+    /// Held while a reload is under way: one at a time.
+    pub reloading: tokio::sync::Mutex<()>,
+    /// What is wrong with the file as it stands, rendered, when an older one is running because of it. Writer: reload.
+    pub rejected: watch::Sender<Option<Arc<str>>>,
     /// What the kernel's table was made from. Writer: reconcile.
     pub applied: watch::Sender<Applied>,
     /// Health by subsystem (`dhcp`, `dns`, `firewall`, `network`, `uplink`, `config`, and finer: `dhcp lan`).
@@ -88,6 +95,8 @@ impl Pictures {
             uplink: watch::Sender::default(),
             names: ArcSwap::default(),
             names_writer: Mutex::default(),
+            reloading: tokio::sync::Mutex::default(),
+            rejected: watch::Sender::default(),
             applied: watch::Sender::default(),
             health: watch::Sender::default(),
         }
