@@ -41,10 +41,7 @@ fn possible() -> Result<(), String> {
     if !nix::unistd::geteuid().is_root() {
         unshare.args(["--user", "--map-root-user"]);
     }
-    let tried = unshare
-        .args(["--net", "--mount", "true"])
-        .stdin(Stdio::null())
-        .output();
+    let tried = unshare.args(["--net", "--mount", "true"]).stdin(Stdio::null()).output();
     match tried {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(format!(

@@ -4,8 +4,8 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -80,12 +80,8 @@ impl Client {
     }
 
     fn spawn(mut command: std::process::Command, kind: Kind) -> Result<Self> {
-        let mut child = command
-            .stdin(Stdio::null())
-            .process_group(0)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let mut child =
+            command.stdin(Stdio::null()).process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let lines = Lines::default();
         if let Some(stdout) = child.stdout.take() {
             lines.follow(stdout, |_| {});
@@ -98,15 +94,10 @@ impl Client {
 
     /// Waits for the next lease, or the next renewal, and gives its address.
     pub fn bound(&mut self, within: Duration) -> Result<Ipv4Addr> {
-        let line = self
-            .lines
-            .wait(self.seen, within, |line| line.starts_with("labgate-lab bound "));
+        let line = self.lines.wait(self.seen, within, |line| line.starts_with("labgate-lab bound "));
         let Some(line) = line else { bail!("no lease in {within:?}:\n{}", self.lines.all().join("\n")) };
         self.seen = self.lines.len();
-        let address = line
-            .split(' ')
-            .nth(2)
-            .and_then(|address| address.parse().ok());
+        let address = line.split(' ').nth(2).and_then(|address| address.parse().ok());
         address.with_context(|| format!("the client's script said {line:?}"))
     }
 
@@ -126,9 +117,8 @@ impl Client {
             Kind::Udhcpc => {
                 let from = self.lines.len();
                 kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGUSR2)?;
-                let gone = self
-                    .lines
-                    .wait(from, Duration::from_secs(10), |line| line.contains("entering released state"));
+                let gone =
+                    self.lines.wait(from, Duration::from_secs(10), |line| line.contains("entering released state"));
                 gone.context("udhcpc did not release its lease")?;
                 self.child.kill()?;
             }

@@ -1,8 +1,8 @@
 //! `labgate run` inside the gateway's namespaces: started, waited for, asked, killed.
 
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -32,9 +32,7 @@ impl Gateway {
 
     pub(super) fn spawn(lab: &Lab) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let notify_path = lab
-            .work()
-            .join(format!("notify.{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        let notify_path = lab.work().join(format!("notify.{}", COUNT.fetch_add(1, Ordering::Relaxed)));
         let notify = UnixDatagram::bind(&notify_path).context("cannot listen for READY")?;
         let mut child = verb(lab, &["run"])?
             .env("NOTIFY_SOCKET", &notify_path)
@@ -64,8 +62,7 @@ impl Gateway {
         let deadline = Instant::now() + within;
         let mut message = [0; 4096];
         // A short wait at a time: a gateway that ends instead must be noticed.
-        self.notify
-            .set_read_timeout(Some(Duration::from_millis(100)))?;
+        self.notify.set_read_timeout(Some(Duration::from_millis(100)))?;
         while Instant::now() < deadline {
             if let Ok(length) = self.notify.recv(&mut message) {
                 let text = String::from_utf8_lossy(&message[..length]);
@@ -124,9 +121,7 @@ impl Drop for Gateway {
 /// A verb of labgate inside the gateway, with the paths of this lab.
 pub fn verb(lab: &Lab, words: &[&str]) -> Result<Command> {
     let mut command = lab.router()?.labgate(words);
-    command
-        .envs(settings(lab.work()))
-        .stdin(Stdio::null());
+    command.envs(settings(lab.work())).stdin(Stdio::null());
     Ok(command)
 }
 

@@ -88,9 +88,7 @@ impl Home {
     pub fn built_in() -> Self {
         let segments = [("wan", "eth0"), ("lan", "eth1"), ("iot", "eth2"), ("web", "eth3"), ("db", "eth4")];
         Home {
-            segments: segments
-                .map(|(name, port)| Segment { name: name.to_owned(), port: port.to_owned() })
-                .to_vec(),
+            segments: segments.map(|(name, port)| Segment { name: name.to_owned(), port: port.to_owned() }).to_vec(),
             gateway_addresses: vec![("eth0".to_owned(), format!("{PUBLIC}/24"))],
             gateway_router: Some(PROVIDER),
             hosts: vec![
@@ -114,8 +112,7 @@ impl Home {
 
     /// The same home without the machines that `keep` refuses; the internet stays.
     pub fn only(mut self, keep: &[&str]) -> Self {
-        self.hosts
-            .retain(|host| host.name == "internet" || keep.contains(&host.name.as_str()));
+        self.hosts.retain(|host| host.name == "internet" || keep.contains(&host.name.as_str()));
         self
     }
 
@@ -152,19 +149,14 @@ impl HostSpec {
     /// The other side of the uplink: the provider's router, the DNS upstream and a web server. It has no route to
     /// private addresses, as the real one.
     fn internet() -> Self {
-        let addresses = [
-            ("eth0", format!("{PROVIDER}/24")),
-            ("lo", format!("{UPSTREAM}/32")),
-            ("lo", format!("{WWW}/32")),
-        ];
+        let addresses =
+            [("eth0", format!("{PROVIDER}/24")), ("lo", format!("{UPSTREAM}/32")), ("lo", format!("{WWW}/32"))];
         HostSpec {
             name: "internet".to_owned(),
             segment: "wan".to_owned(),
             mac: "52:54:00:00:00:01".to_owned(),
             addressing: Addressing::Fixed(
-                addresses
-                    .map(|(interface, address)| (interface.to_owned(), address))
-                    .to_vec(),
+                addresses.map(|(interface, address)| (interface.to_owned(), address)).to_vec(),
                 None,
             ),
             services: vec![Service::Dns(UPSTREAM), Service::Web(80), Service::Echo(7)],
@@ -179,13 +171,14 @@ pub fn from_file(path: &Path) -> Result<(String, Home)> {
     let checked = config::check(&[Source { name, text: text.clone().into_bytes() }]);
     match checked.config {
         Some(config) => Ok((text, Home::of(&config))),
-        None => bail!("{}", checked.report.errors),
+        None => bail!("{}", checked.report.render(false).trim_end()),
     }
 }
 
 impl Home {
     fn of(config: &Config) -> Self {
-        let mut home = Home { segments: Vec::new(), gateway_addresses: Vec::new(), gateway_router: None, hosts: Vec::new() };
+        let mut home =
+            Home { segments: Vec::new(), gateway_addresses: Vec::new(), gateway_router: None, hosts: Vec::new() };
         let mut internet = HostSpec::internet();
         if let Some(wan) = &config.wan {
             home.segments.push(Segment { name: "wan".to_owned(), port: wan.interface.to_string() });

@@ -79,10 +79,8 @@ pub fn enter(rootless: bool) -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNS).context("cannot make a mount namespace")?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .context("cannot make the mounts private")?;
-    let error = Command::new("/proc/self/exe")
-        .args(["lab", "internal", "hold"])
-        .args(rootless.then_some("--rootless"))
-        .exec();
+    let error =
+        Command::new("/proc/self/exe").args(["lab", "internal", "hold"]).args(rootless.then_some("--rootless")).exec();
     Err(error).context("cannot start the keeper again")
 }
 
@@ -120,9 +118,7 @@ impl Keeper {
     fn build(plan: &Plan) -> Result<Self> {
         let mut keeper = Keeper { base: File::open("/proc/self/ns/mnt")?, held: BTreeMap::new() };
         for name in [SWITCH, GATEWAY].into_iter().chain(plan.home.hosts.iter().map(|host| host.name.as_str())) {
-            keeper
-                .make(name, &plan.work)
-                .with_context(|| format!("cannot make the namespaces of {name}"))?;
+            keeper.make(name, &plan.work).with_context(|| format!("cannot make the namespaces of {name}"))?;
         }
         keeper.ip(SWITCH, &keeper.cables(&plan.home)?)?;
         for (machine, script) in addresses(&plan.home) {
@@ -165,9 +161,7 @@ impl Keeper {
     }
 
     fn held(&self, name: &str) -> Result<&Held> {
-        self.held
-            .get(name)
-            .with_context(|| format!("there is no machine {name}"))
+        self.held.get(name).with_context(|| format!("there is no machine {name}"))
     }
 
     /// Runs commands of `ip` inside a machine.
@@ -193,10 +187,7 @@ impl Keeper {
 
     fn machines(&self) -> BTreeMap<String, Machine> {
         let machine = |held: &Held| Machine { net: held.net.as_raw_fd(), mnt: held.mnt.as_raw_fd(), inode: held.inode };
-        self.held
-            .iter()
-            .map(|(name, held)| (name.clone(), machine(held)))
-            .collect()
+        self.held.iter().map(|(name, held)| (name.clone(), machine(held))).collect()
     }
 
     /// Kills every process that lives in one of the namespaces, until none is left: daemons that left their parents too.

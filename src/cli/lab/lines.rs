@@ -27,10 +27,7 @@ impl Lines {
         self.state().sources += 1;
         let own = self.clone();
         std::thread::spawn(move || {
-            for line in BufReader::new(source)
-                .split(b'\n')
-                .map_while(std::result::Result::ok)
-            {
+            for line in BufReader::new(source).split(b'\n').map_while(std::result::Result::ok) {
                 let line = String::from_utf8_lossy(&line).trim_end().to_owned();
                 show(&line);
                 own.push(line);
@@ -75,12 +72,7 @@ impl Lines {
             if state.sources > 0 && state.ended == state.sources {
                 return None;
             }
-            state = self
-                .0
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

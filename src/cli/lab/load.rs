@@ -93,9 +93,7 @@ fn open(interface: &str) -> Result<UdpSocket> {
     socket.set_reuse_address(true)?;
     socket.set_broadcast(true)?;
     socket.set_recv_buffer_size(1 << 20)?;
-    socket
-        .bind_device(Some(interface.as_bytes()))
-        .with_context(|| format!("interface {interface}"))?;
+    socket.bind_device(Some(interface.as_bytes())).with_context(|| format!("interface {interface}"))?;
     socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 68)).into())?;
     socket.set_read_timeout(Some(Duration::from_millis(20)))?;
     Ok(socket.into())
@@ -167,19 +165,13 @@ impl Load {
     }
 
     fn fresh_talks(&self) -> usize {
-        self.talks
-            .keys()
-            .filter(|client| !self.leases.contains_key(client))
-            .count()
+        self.talks.keys().filter(|client| !self.leases.contains_key(client)).count()
     }
 
     fn known_client(&mut self) -> Option<u32> {
         match self.task {
             Task::Confirm => {
-                let at = self
-                    .unconfirmed
-                    .iter()
-                    .position(|client| !self.talks.contains_key(client))?;
+                let at = self.unconfirmed.iter().position(|client| !self.talks.contains_key(client))?;
                 Some(self.unconfirmed[at])
             }
             Task::Churn => {

@@ -89,7 +89,11 @@ fn home(common: &Common, args: &LabArgs) -> Result<ExitCode> {
     show.say("a virtual home, made of network namespaces; nothing outside of it is touched");
     let lab = Lab::start(options)?;
     let registered = state::register(&lab)?;
-    if own.is_some() { show::look_around(&lab, &mut show)? } else { show::tour(&lab, &mut show)? }
+    if own.is_some() {
+        show::look_around(&lab, &mut show)?
+    } else {
+        show::tour(&lab, &mut show)?
+    }
     let good = show.good();
     if common.json {
         println!("{}", serde_json::json!({ "good": good, "steps": show.steps }));
@@ -156,9 +160,8 @@ fn status(json: bool) -> Result<ExitCode> {
 }
 
 fn addresses(labgate: &Path, kept: &keeper::Kept, machine: keeper::Machine) -> Result<String> {
-    let output = join::command(labgate, kept, machine, "ip")
-        .args(["-4", "-o", "addr", "show", "scope", "global"])
-        .output()?;
+    let output =
+        join::command(labgate, kept, machine, "ip").args(["-4", "-o", "addr", "show", "scope", "global"]).output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let shown = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace().skip(1);

@@ -126,10 +126,7 @@ impl Lab {
 
     /// What the gateway wrote so far.
     pub fn log(&self) -> Lines {
-        self.gateway
-            .as_ref()
-            .map(|gateway| gateway.lines.clone())
-            .unwrap_or_default()
+        self.gateway.as_ref().map(|gateway| gateway.lines.clone()).unwrap_or_default()
     }
 
     /// Starts a DHCP client on each machine that has its address from DHCP, and waits for all leases.
@@ -147,9 +144,7 @@ impl Lab {
             self.clients.push((name.clone(), client));
         }
         for (name, client) in &mut self.clients {
-            client
-                .bound(PATIENCE)
-                .with_context(|| format!("{name} got no lease"))?;
+            client.bound(PATIENCE).with_context(|| format!("{name} got no lease"))?;
         }
         Ok(())
     }
@@ -212,10 +207,7 @@ impl Lab {
     /// How often the upstream was asked for a name: what did not come from labgate's cache.
     pub fn upstream_queries(&self, name: &str) -> usize {
         let asked = fs::read_to_string(self.work.join("machines/internet/queries")).unwrap_or_default();
-        asked
-            .lines()
-            .filter(|line| line.split(' ').next() == Some(name))
-            .count()
+        asked.lines().filter(|line| line.split(' ').next() == Some(name)).count()
     }
 
     fn start_services(&mut self) -> Result<()> {
@@ -301,11 +293,7 @@ impl Host<'_> {
     /// Runs a command to its end and gives what it said, whatever its exit code.
     pub fn output(&self, words: &[&str]) -> Result<Output> {
         let (program, arguments) = words.split_first().context("no command is given")?;
-        let output = self
-            .command(program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output();
+        let output = self.command(program).args(arguments).stdin(Stdio::null()).output();
         output.with_context(|| format!("cannot run {words:?} on {}", self.name))
     }
 
@@ -321,10 +309,7 @@ impl Host<'_> {
 
     /// Opens a TCP connection from here to `HOST:PORT`, the name resolved as any program here would.
     pub fn connect(&self, target: &str) -> Result<Attempt> {
-        let output = self
-            .labgate(&["lab", "internal", "connect", target])
-            .stdin(Stdio::null())
-            .output()?;
+        let output = self.labgate(&["lab", "internal", "connect", target]).stdin(Stdio::null()).output()?;
         serde_json::from_slice(&output.stdout).with_context(|| {
             format!("no result of the connection to {target}: {}", String::from_utf8_lossy(&output.stderr))
         })
@@ -333,13 +318,8 @@ impl Host<'_> {
     /// The IPv4 address of `eth0`.
     pub fn address(&self) -> Result<std::net::Ipv4Addr> {
         let text = self.run(&["ip", "-4", "-o", "addr", "show", "dev", "eth0", "scope", "global"])?;
-        let address = text
-            .split_whitespace()
-            .skip_while(|word| *word != "inet")
-            .nth(1);
-        let address = address
-            .and_then(|cidr| cidr.split('/').next())
-            .and_then(|ip| ip.parse().ok());
+        let address = text.split_whitespace().skip_while(|word| *word != "inet").nth(1);
+        let address = address.and_then(|cidr| cidr.split('/').next()).and_then(|ip| ip.parse().ok());
         address.with_context(|| format!("{} has no address", self.name))
     }
 }
@@ -371,15 +351,9 @@ fn start_keeper(options: &Options, work: &Path) -> Result<(Child, Kept)> {
     let plan = Plan { home: options.home.clone(), work: work.to_owned() };
     let mut line = String::new();
     let told = (|| -> Result<Kept> {
-        let stdin = keeper
-            .stdin
-            .as_mut()
-            .context("the keeper has no input")?;
+        let stdin = keeper.stdin.as_mut().context("the keeper has no input")?;
         stdin.write_all(format!("{}\n", serde_json::to_string(&plan)?).as_bytes())?;
-        let stdout = keeper
-            .stdout
-            .take()
-            .context("the keeper has no output")?;
+        let stdout = keeper.stdout.take().context("the keeper has no output")?;
         BufReader::new(stdout).read_line(&mut line)?;
         Ok(serde_json::from_str(&line)?)
     })();

@@ -150,8 +150,7 @@ impl Reach<'_> {
     fn allowed(&mut self, from: &str, to: &str, answer: &str, why: &str) -> Result<()> {
         let attempt = self.lab.host(from)?.connect(to)?;
         let ok = attempt.outcome == Outcome::Connected && attempt.text.starts_with(answer);
-        self.show
-            .step(ok, format!("{from} -> {to}  {} ({why})", describe(attempt.outcome, &attempt.text)));
+        self.show.step(ok, format!("{from} -> {to}  {} ({why})", describe(attempt.outcome, &attempt.text)));
         Ok(())
     }
 
@@ -165,8 +164,10 @@ impl Reach<'_> {
 
     fn silent(&mut self, from: &str, to: &str, why: &str) -> Result<()> {
         let attempt = self.lab.host(from)?.connect(to)?;
-        self.show
-            .step(attempt.outcome == Outcome::Silent, format!("{from} -> {to}  {} ({why})", describe(attempt.outcome, "")));
+        self.show.step(
+            attempt.outcome == Outcome::Silent,
+            format!("{from} -> {to}  {} ({why})", describe(attempt.outcome, "")),
+        );
         Ok(())
     }
 }

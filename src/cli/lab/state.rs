@@ -28,11 +28,7 @@ pub struct Registered(PathBuf);
 /// Writes the file of a lab.
 pub fn register(lab: &Lab) -> Result<Registered> {
     let folder = folder()?;
-    let entry = Entry {
-        pid: std::process::id().cast_signed(),
-        kept: lab.kept().clone(),
-        work: lab.work().to_owned(),
-    };
+    let entry = Entry { pid: std::process::id().cast_signed(), kept: lab.kept().clone(), work: lab.work().to_owned() };
     let path = folder.join(format!("{}.json", entry.pid));
     fs::write(&path, serde_json::to_vec_pretty(&entry)?)?;
     Ok(Registered(path))
@@ -49,10 +45,7 @@ pub fn running() -> Result<Vec<Entry>> {
     let mut found = Vec::new();
     for file in fs::read_dir(folder()?)? {
         let path = file?.path();
-        let Some(entry) = fs::read(&path)
-            .ok()
-            .and_then(|text| serde_json::from_slice::<Entry>(&text).ok())
-        else {
+        let Some(entry) = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Entry>(&text).ok()) else {
             continue;
         };
         if alive(&entry) {
@@ -69,13 +62,10 @@ pub fn running() -> Result<Vec<Entry>> {
 pub fn find(pid: Option<i32>) -> Result<Entry> {
     let mut all = running()?;
     match pid {
-        Some(pid) => all
-            .into_iter()
-            .find(|entry| entry.pid == pid)
-            .with_context(|| format!("no lab runs as process {pid}")),
-        None => all
-            .pop()
-            .context("no lab is running; start one with `labgate lab`"),
+        Some(pid) => {
+            all.into_iter().find(|entry| entry.pid == pid).with_context(|| format!("no lab runs as process {pid}"))
+        }
+        None => all.pop().context("no lab is running; start one with `labgate lab`"),
     }
 }
 
@@ -83,8 +73,7 @@ pub fn find(pid: Option<i32>) -> Result<Entry> {
 fn alive(entry: &Entry) -> bool {
     entry.kept.machines.iter().all(|(name, machine)| {
         let path = entry.kept.net_path(name);
-        path.and_then(|path| fs::metadata(path).ok())
-            .is_some_and(|found| found.ino() == machine.inode)
+        path.and_then(|path| fs::metadata(path).ok()).is_some_and(|found| found.ino() == machine.inode)
     })
 }
 
