@@ -141,10 +141,16 @@ fn counted(common: &Common, request: Request, heading: &str) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks the running gateway, which knows the leases; where none runs, the file alone decides.
+/// Whether a gateway runs by this very file. Where it runs by another, `--config` names a file that is not in effect yet.
+fn runs_by_this_file(common: &Common) -> bool {
+    let Ok(Ok(status)) = wait(control::ask(&common.runtime_dir, &Request::Status)) else { return false };
+    let same = |a: &Path, b: &Path| a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+    status["config"].as_str().is_some_and(|running| same(Path::new(running), &common.config))
+}
+
+/// Asks the running gateway, which knows the leases; where none runs by this file, the file alone decides.
 pub fn explain(common: &Common, from: String, to: String, proto: String) -> Done {
-    let running = control::socket_path(&common.runtime_dir).exists();
-    let explanation: Explanation = if running {
+    let explanation: Explanation = if runs_by_this_file(common) {
         serde_json::from_value(wait(control::ask(&common.runtime_dir, &Request::Explain { from, to, proto }))??)?
     } else {
         let checked = config::check(&config_files::read(&common.config)?);
