@@ -4,5 +4,8 @@ pub mod clock;
 pub mod config_files;
 pub mod links;
 pub mod neighbours;
+pub mod nfnetlink;
+pub mod nft;
+pub mod nft_elements;
 pub mod nft_events;
 pub mod vendors;
