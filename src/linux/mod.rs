@@ -1,6 +1,8 @@
 //! Floor 4: effects. Sockets, netlink, nft, files, the clock, systemd. No decisions.
 
 pub mod clock;
+pub mod dhcp_socket;
+pub mod lease_store;
 pub mod config_files;
 pub mod links;
 pub mod neighbours;
