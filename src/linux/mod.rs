@@ -10,3 +10,4 @@ pub mod network_record;
 pub mod nft_events;
 pub mod sysctl;
 pub mod vendors;
+pub mod watch;
