@@ -15,3 +15,4 @@ pub mod nft_elements;
 pub mod nft_events;
 pub mod sysctl;
 pub mod vendors;
+pub mod watch;
