@@ -4,7 +4,6 @@ pub mod clock;
 pub mod dhcp_socket;
 pub mod lease_store;
 pub mod config_files;
-pub mod links;
 pub mod neighbours;
 pub mod netlink;
 pub mod network;
