@@ -1,1 +1,3 @@
 //! Floor desired.
+
+pub mod names;
