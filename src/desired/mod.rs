@@ -8,3 +8,6 @@ mod ruleset;
 pub use elements::{elements, elements_after};
 pub use hosts::host_addresses;
 pub use ruleset::ruleset;
+//! Floor desired.
+
+pub mod names;

@@ -15,3 +15,6 @@ pub mod nft_events;
 pub mod sysctl;
 pub mod vendors;
 pub mod watch;
+pub mod dns_socket;
+pub mod hosts_files;
+pub mod links;
