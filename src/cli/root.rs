@@ -122,7 +122,7 @@ pub fn main() -> ExitCode {
         Verb::Reload => verbs::reload(&common),
         Verb::Teardown => verbs::teardown(&common),
         Verb::Early => verbs::early(&common),
-        Verb::Lab(args) => lab::run(args),
+        Verb::Lab(args) => lab::run(&common, args),
         Verb::Help { slug } => verbs::help(&common, slug.as_deref()),
         Verb::Completions { shell } => verbs::completions(shell),
         Verb::Man => verbs::man(),

@@ -1,5 +1,6 @@
 //! Floor 5: who owns what, and who runs when.
 
+pub mod network;
 pub mod pictures;
 #[cfg(any())]
 pub mod control;

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::desired::network::UplinkAddress;
 use crate::dns::LocalNames;
 use crate::firewall::SetElements;
 use crate::linux::links::Links;
@@ -31,6 +32,8 @@ pub struct Uplink {
     pub resolvers: Vec<Ipv4Addr>,
     /// A sentence for `labgate status`.
     pub state: String,
+    /// What our own DHCP client holds there.
+    pub address: UplinkAddress,
 }
 
 /// How one subsystem is, for `labgate status`: each task writes its own row.
@@ -121,6 +124,8 @@ impl Pictures {
 
     /// Takes a row out of the health table.
     pub fn forget_report(&self, subsystem: &str) {
-        self.health.send_if_modified(|table| table.contains_key(subsystem) && Arc::make_mut(table).remove(subsystem).is_some());
+        self.health.send_if_modified(|table| {
+            table.contains_key(subsystem) && Arc::make_mut(table).remove(subsystem).is_some()
+        });
     }
 }
