@@ -90,7 +90,7 @@ fn input(policy: &Policy, shapes: &[Shape]) -> Vec<Chain> {
         "iifname \"lo\" accept".to_owned(),
         "ct state established,related accept".to_owned(),
         "ct state invalid counter drop".to_owned(),
-        format!("meta l4proto {ICMPV6} jump icmpv6"),
+        format!("meta l4proto {ICMPV6} jump icmp_v6"),
     ];
     if policy.networks.iter().any(|network| network.dhcp) {
         rules.push(format!("iifname @dhcp_networks udp dport 67 accept {}", comment("DHCP")));
@@ -116,7 +116,7 @@ fn input(policy: &Policy, shapes: &[Shape]) -> Vec<Chain> {
             rules,
         },
         Chain {
-            name: "icmpv6",
+            name: "icmp_v6",
             comment: "what IPv6 cannot live without (RFC 4890)",
             hook: None,
             rules: icmpv6(policy.uplink.as_ref()),
