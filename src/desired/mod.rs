@@ -1,5 +1,8 @@
 //! Floor 3: config + bindings + hosts → names, ruleset, set elements, and what the network should look like.
 
+pub mod network;
+mod hosts;
+mod ruleset;
 mod elements;
 mod hosts;
 pub mod names;
