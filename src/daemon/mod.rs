@@ -2,6 +2,7 @@
 
 pub mod network;
 pub mod pictures;
+pub mod uplink;
 #[cfg(any())]
 pub mod control;
 #[cfg(any())]
