@@ -5,9 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket as StdSocket};
 use std::os::fd::AsRawFd;
 
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
-use nix::sys::socket::{LinkAddr, MsgFlags, bind, recv, sendto};
+use nix::sys::socket::{LinkAddr, MsgFlags, bind, sendto};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
-use tokio::io::unix::AsyncFd;
 use tokio::net::UdpSocket;
 
 use crate::model::MacAddr;
@@ -21,7 +20,8 @@ const FRAME: usize = 2048;
 /// Both sockets, on one interface. Needs `CAP_NET_RAW` and `CAP_NET_BIND_SERVICE`.
 #[derive(Debug)]
 pub struct UplinkSocket {
-    frames: AsyncFd<Socket>,
+    /// An `AF_PACKET` socket in the clothes of a UDP one, for `recv` is the same for both.
+    frames: UdpSocket,
     /// Also keeps the kernel from answering "port unreachable" to a server.
     datagrams: UdpSocket,
     link: LinkAddr,
@@ -39,7 +39,7 @@ impl UplinkSocket {
         let mac = link.addr().map(MacAddr).unwrap_or(MacAddr([0; 6]));
         let frames = open_frames(&link).map_err(|error| told("a raw socket (CAP_NET_RAW)", error))?;
         let datagrams = open_datagrams(interface).map_err(|error| told("UDP port 68", error))?;
-        Ok(UplinkSocket { frames: AsyncFd::register(frames).map_err(|error| io::Error::other(error.to_string()))?, datagrams, link, mac })
+        Ok(UplinkSocket { frames: UdpSocket::from_std(StdSocket::from(frames))?, datagrams, link, mac })
     }
 
     /// The hardware address.
@@ -57,17 +57,12 @@ impl UplinkSocket {
     /// # Errors
     /// What the kernel says; the interface may be gone.
     pub async fn receive(&self) -> io::Result<Vec<u8>> {
-        let mut datagram = [0; FRAME];
+        let (mut frame, mut datagram) = ([0; FRAME], [0; FRAME]);
         loop {
             tokio::select! {
-                ready = self.frames.readable() => {
-                    let mut buffer = [0; FRAME];
-                    let read = ready?.try_io(|socket| Ok(recv(socket.get_ref().as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT)?));
-                    match read {
-                        Ok(length) => if let Some(message) = payload(&buffer[..length?]) {
-                            return Ok(message.to_owned());
-                        },
-                        Err(_would_block) => {}
+                received = self.frames.recv(&mut frame) => {
+                    if let Some(message) = payload(&frame[..received?]) {
+                        return Ok(message.to_owned());
                     }
                 }
                 received = self.datagrams.recv(&mut datagram) => return Ok(datagram[..received?].to_owned()),
@@ -82,7 +77,7 @@ impl UplinkSocket {
     pub async fn send(&self, message: &[u8], source: Ipv4Addr, destination: Ipv4Addr) -> io::Result<()> {
         if destination.is_broadcast() {
             let frame = frame(self.mac, source, message)?;
-            sendto(self.frames.get_ref().as_raw_fd(), &frame, &self.link, MsgFlags::MSG_DONTWAIT)?;
+            sendto(self.frames.as_raw_fd(), &frame, &self.link, MsgFlags::MSG_DONTWAIT)?;
         } else {
             self.datagrams.send_to(message, (destination, SERVER_PORT)).await?;
         }
