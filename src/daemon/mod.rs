@@ -2,6 +2,8 @@
 
 pub mod network;
 pub mod pictures;
+pub mod uplink;
+#[cfg(any())]
 pub mod control;
 mod last_good;
 pub mod logging;
