@@ -77,7 +77,12 @@ pub(super) static ROOT: Keys = Keys {
         key("group", Map(&TEXTS), "", "Names for several hosts, networks and addresses."),
         key("dns", Table(&DNS), "", "Names: upstream servers, own records, protection."),
         key("firewall", Table(&FIREWALL), "", "What may pass between networks."),
-        key("port-forward", Map(&FORWARD_TARGET), "", "Ports of the uplink that lead to a host, such as `\"tcp/443\" = \"nas\"`."),
+        key(
+            "port-forward",
+            Map(&FORWARD_TARGET),
+            "",
+            "Ports of the uplink that lead to a host, such as `\"tcp/443\" = \"nas\"`.",
+        ),
         key("log", Table(&LOG), "{ level = \"info\" }", "What is logged."),
         later("web", ANYTHING, "The web page."),
         later("metrics", ANYTHING, "Metrics for a monitoring system."),
@@ -98,7 +103,12 @@ pub(super) static GATEWAY: Keys = Keys {
 pub(super) static WAN: Keys = Keys {
     keys: &[
         key("interface", Text, "\"eth0\"", "The uplink's interface."),
-        key("address", Text, "\"system\"", "`system` (the operating system configures it), `dhcp` (labgate's own client), or an address with its prefix length."),
+        key(
+            "address",
+            Text,
+            "\"system\"",
+            "`system` (the operating system configures it), `dhcp` (labgate's own client), or an address with its prefix length.",
+        ),
         key("gateway", Text, "\"203.0.113.1\"", "The default router, for a fixed address."),
     ],
 };
@@ -121,9 +131,19 @@ pub(super) static DHCP: Keys = Keys {
     keys: &[
         key("pool", TEXTS, "\"192.168.1.100-192.168.1.249\"", "Addresses for clients without a reservation."),
         key("lease-time", Text, "\"12h\"", "How long a lease lasts."),
-        key("options", Map(&OPTION_VALUE), "{ ntp-servers = [\"192.168.1.1\"] }", "DHCP options by IANA name or number."),
+        key(
+            "options",
+            Map(&OPTION_VALUE),
+            "{ ntp-servers = [\"192.168.1.1\"] }",
+            "DHCP options by IANA name or number.",
+        ),
         key("boot", Table(&BOOT), "{ file = \"pxelinux.0\" }", "Network boot."),
-        key("private-mac", Table(&PRIVATE_MAC), "{ lease-time = \"1h\" }", "For devices that make up their MAC address."),
+        key(
+            "private-mac",
+            Table(&PRIVATE_MAC),
+            "{ lease-time = \"1h\" }",
+            "For devices that make up their MAC address.",
+        ),
         key("known-only", Boolean, "false", "Serve only clients with a `[host]` entry."),
     ],
 };
@@ -142,7 +162,12 @@ pub(super) static BOOT: Keys = Keys {
 /// `network.NAME.dhcp.private-mac`
 pub(super) static PRIVATE_MAC: Keys = Keys {
     keys: &[
-        key("pool", TEXTS, "\"192.168.1.200-192.168.1.249\"", "Addresses for them alone; the ordinary pools without it."),
+        key(
+            "pool",
+            TEXTS,
+            "\"192.168.1.200-192.168.1.249\"",
+            "Addresses for them alone; the ordinary pools without it.",
+        ),
         key("lease-time", Text, "\"1h\"", "How long their leases last."),
     ],
 };
@@ -153,7 +178,12 @@ pub(super) static HOST: Keys = Keys {
         key("mac", TEXTS, "\"52:54:00:00:01:10\"", "Its hardware address, or several."),
         key("ip", Text, "\"192.168.1.10\"", "Its reserved address; without it the address follows the lease."),
         key("alias", TEXTS, "[\"cloud\"]", "Further names."),
-        key("client-id", Text, "\"01:52:54:00:00:01:10\"", "Its DHCP client identifier: octets `01:52:…`, `hex:…`, or a text."),
+        key(
+            "client-id",
+            Text,
+            "\"01:52:54:00:00:01:10\"",
+            "Its DHCP client identifier: octets `01:52:…`, `hex:…`, or a text.",
+        ),
     ],
 };
 
@@ -213,7 +243,12 @@ pub(super) static MX: Keys = Keys {
 pub(super) static FIREWALL: Keys = Keys {
     keys: &[
         key("allow", List(&Table(&RULE)), "[{ from = \"lan\", to = \"iot\" }]", "What may pass."),
-        key("deny", List(&Table(&RULE)), "[{ from = \"lan\", to = \"iot\" }]", "What may not, although a rule allows it."),
+        key(
+            "deny",
+            List(&Table(&RULE)),
+            "[{ from = \"lan\", to = \"iot\" }]",
+            "What may not, although a rule allows it.",
+        ),
         later("expect", ANYTHING, "Tests of the policy."),
     ],
 };
@@ -243,8 +278,7 @@ pub(super) static FORWARD: Keys = Keys {
 };
 
 /// `[log]`
-pub(super) static LOG: Keys =
-    Keys { keys: &[key("level", Choice(LOG_LEVELS), "\"info\"", "How much is logged.")] };
+pub(super) static LOG: Keys = Keys { keys: &[key("level", Choice(LOG_LEVELS), "\"info\"", "How much is logged.")] };
 
 /// Values of `log.level`.
 pub(super) const LOG_LEVELS: &[&str] = &["error", "warn", "info", "debug"];

@@ -54,7 +54,8 @@ pub fn check(sources: &[Source]) -> Checked {
     let mut files = Vec::new();
     for source in sources {
         size += source.text.len();
-        let (text, problem) = if size > LARGEST { (String::new(), Some(Unreadable::TooLarge)) } else { text_of(&source.text) };
+        let (text, problem) =
+            if size > LARGEST { (String::new(), Some(Unreadable::TooLarge)) } else { text_of(&source.text) };
         files.push(File::new(&source.name, text));
         broken.push(problem);
     }

@@ -191,7 +191,9 @@ fn find(context: &mut Context, entry: &Entry) -> Option<(u8, Kind)> {
     let key = entry.key.as_str();
     let known = if key.starts_with(|first: char| first.is_ascii_digit()) {
         match key.parse::<u8>() {
-            Ok(code @ 1..=254) => OPTIONS.iter().find(|(_, known, _)| *known == code).copied().or(Some(("", code, Free))),
+            Ok(code @ 1..=254) => {
+                OPTIONS.iter().find(|(_, known, _)| *known == code).copied().or(Some(("", code, Free)))
+            }
             _ => None,
         }
     } else {
@@ -243,11 +245,15 @@ fn encode(context: &mut Context, entry: &Entry, kind: Kind) -> Option<Vec<u8>> {
         U16s => {
             let items = context.one_or_many(node, key);
             let numbers: Vec<_> = items.iter().map(|item| context.integer(item, key, 0, 65535)).collect();
-            numbers.into_iter().map(|number| Some((number? as u16).to_be_bytes())).collect::<Option<Vec<_>>>().map(|all| all.concat())
+            numbers
+                .into_iter()
+                .map(|number| Some((number? as u16).to_be_bytes()))
+                .collect::<Option<Vec<_>>>()
+                .map(|all| all.concat())
         }
-        I32 => {
-            context.integer(node, key, i32::MIN.into(), i32::MAX.into()).map(|number| (number as i32).to_be_bytes().to_vec())
-        }
+        I32 => context
+            .integer(node, key, i32::MIN.into(), i32::MAX.into())
+            .map(|number| (number as i32).to_be_bytes().to_vec()),
         Seconds => seconds(context, node, key),
         Free => free(context, node, key),
         Owned(_) => None,
@@ -357,4 +363,3 @@ fn wire_name<'n>(labels: impl Iterator<Item = &'n str>) -> Vec<u8> {
     octets.push(0);
     octets
 }
-

@@ -16,7 +16,10 @@ pub fn default_pool(network: Ipv4Net) -> RangeInclusive<Ipv4Addr> {
 }
 
 /// What is left of `range` without `taken`, in order.
-pub(super) fn without(range: RangeInclusive<Ipv4Addr>, mut taken: Vec<RangeInclusive<Ipv4Addr>>) -> Vec<RangeInclusive<Ipv4Addr>> {
+pub(super) fn without(
+    range: RangeInclusive<Ipv4Addr>,
+    mut taken: Vec<RangeInclusive<Ipv4Addr>>,
+) -> Vec<RangeInclusive<Ipv4Addr>> {
     taken.sort_by_key(|range| *range.start());
     let end = u64::from(u32::from(*range.end()));
     let mut next = u64::from(u32::from(*range.start()));
@@ -60,7 +63,9 @@ mod tests {
         for length in 1..=30 {
             let network: Ipv4Net = format!("10.1.2.3/{length}").parse().unwrap();
             let pool = default_pool(network);
-            assert!(network.network() < *pool.start() && pool.start() <= pool.end() && *pool.end() < network.broadcast());
+            assert!(
+                network.network() < *pool.start() && pool.start() <= pool.end() && *pool.end() < network.broadcast()
+            );
         }
     }
 
@@ -69,10 +74,20 @@ mod tests {
         let whole = || range("10.0.0.10", "10.0.0.20");
         let left = |taken: Vec<_>| without(whole(), taken);
         assert_eq!(left(vec![]), [whole()]);
-        assert_eq!(left(vec![range("10.0.0.15", "10.0.0.15")]), [range("10.0.0.10", "10.0.0.14"), range("10.0.0.16", "10.0.0.20")]);
-        assert_eq!(left(vec![range("10.0.0.1", "10.0.0.10"), range("10.0.0.20", "10.0.0.99")]), [range("10.0.0.11", "10.0.0.19")]);
+        assert_eq!(
+            left(vec![range("10.0.0.15", "10.0.0.15")]),
+            [range("10.0.0.10", "10.0.0.14"), range("10.0.0.16", "10.0.0.20")]
+        );
+        assert_eq!(
+            left(vec![range("10.0.0.1", "10.0.0.10"), range("10.0.0.20", "10.0.0.99")]),
+            [range("10.0.0.11", "10.0.0.19")]
+        );
         assert_eq!(left(vec![range("10.0.0.0", "10.0.0.255")]), []);
         assert_eq!(left(vec![range("10.0.0.30", "10.0.0.40")]), [whole()]);
-        assert_eq!(without(range("255.255.255.250", "255.255.255.255"), vec![range("255.255.255.255", "255.255.255.255")]).len(), 1);
+        assert_eq!(
+            without(range("255.255.255.250", "255.255.255.255"), vec![range("255.255.255.255", "255.255.255.255")])
+                .len(),
+            1
+        );
     }
 }

@@ -82,9 +82,5 @@ fn excerpt<'a>(file: &'a File, head: &'a Mark, marks: Vec<(&'a Mark, AnnotationK
         let annotation = kind.span(start - from..end - from);
         if mark.label.is_empty() { annotation } else { annotation.label(mark.label.as_str()) }
     });
-    Snippet::source(&file.text[from..to])
-        .line_start(first + 1)
-        .path(head.file.as_str())
-        .annotations(annotations)
-        .into()
+    Snippet::source(&file.text[from..to]).line_start(first + 1).path(head.file.as_str()).annotations(annotations).into()
 }

@@ -179,12 +179,9 @@ fn first_of_two(text: &str, second: usize, key: &str) -> Option<usize> {
         return None;
     }
     let section = text[..second].rfind("\n[").map_or(0, |at| at + 1);
-    text[section..second]
-        .rmatch_indices(key)
-        .map(|(at, _)| section + at)
-        .find(|at| {
-            let word_before = text[..*at].ends_with(|before: char| before.is_alphanumeric() || "-_.".contains(before));
-            let after = text[at + key.len()..].trim_start_matches(['"', '\'', ' ', '\t']);
-            !word_before && after.starts_with('=')
-        })
+    text[section..second].rmatch_indices(key).map(|(at, _)| section + at).find(|at| {
+        let word_before = text[..*at].ends_with(|before: char| before.is_alphanumeric() || "-_.".contains(before));
+        let after = text[at + key.len()..].trim_start_matches(['"', '\'', ' ', '\t']);
+        !word_before && after.starts_with('=')
+    })
 }

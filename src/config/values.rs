@@ -87,8 +87,9 @@ pub(super) fn lease_time(text: &str) -> Parsed<Duration> {
 
 /// `52:54:00:00:01:10`
 pub(super) fn mac(text: &str) -> Parsed<MacAddr> {
-    let mac: MacAddr =
-        text.parse().map_err(|why: &str| Wrong::new("bad-mac", format!("{} is no MAC address", shown(text))).help(why))?;
+    let mac: MacAddr = text
+        .parse()
+        .map_err(|why: &str| Wrong::new("bad-mac", format!("{} is no MAC address", shown(text))).help(why))?;
     if mac.is_multicast() {
         return Err(Wrong::new("multicast-mac", format!("{} is a multicast address", shown(text)))
             .help("the address of a device has an even first octet; look at the device again"));
@@ -131,10 +132,14 @@ pub(super) fn router_address(text: &str) -> Parsed<Ipv4Net> {
     let net: Ipv4Net = text.parse().map_err(|_| {
         let wrong = Wrong::new("bad-address", format!("{} is no address with a prefix length", shown(text)));
         match text.split_once('/') {
-            None if text.parse::<Ipv4Addr>().is_ok() => wrong.help(format!("write `\"{text}/24\"` for a network of 254 hosts")),
+            None if text.parse::<Ipv4Addr>().is_ok() => {
+                wrong.help(format!("write `\"{text}/24\"` for a network of 254 hosts"))
+            }
             Some((address, mask)) => match mask.parse::<Ipv4Addr>().map(prefix_of) {
                 Ok(Some(length)) => wrong.help(format!("write the mask as a length: `\"{address}/{length}\"`")),
-                Ok(None) => wrong.help(format!("the mask {mask} has holes; write a length, as in `\"192.168.1.1/24\"`")),
+                Ok(None) => {
+                    wrong.help(format!("the mask {mask} has holes; write a length, as in `\"192.168.1.1/24\"`"))
+                }
                 Err(_) => wrong.help("as in `\"192.168.1.1/24\"`; the length is a number from 1 to 30"),
             },
             None => wrong.help("as in `\"192.168.1.1/24\"`"),
@@ -175,8 +180,11 @@ pub(super) fn cidr(text: &str) -> Parsed<IpNet> {
             .help("as in `\"192.168.1.10\"` or `\"10.0.0.0/8\"`")
     })?;
     if net.addr() != net.network() {
-        return Err(Wrong::new("bad-address", format!("{} has host bits", shown(text)))
-            .help(format!("write `\"{}\"` for the whole range, or `\"{}\"` for the one address", net.trunc(), net.addr())));
+        return Err(Wrong::new("bad-address", format!("{} has host bits", shown(text))).help(format!(
+            "write `\"{}\"` for the whole range, or `\"{}\"` for the one address",
+            net.trunc(),
+            net.addr()
+        )));
     }
     Ok(net)
 }
@@ -215,8 +223,11 @@ pub(super) fn interface(text: &str) -> Parsed<InterfaceName> {
     if text.len() > 15 {
         return Err(wrong("the kernel allows 15 characters").help("`ip link` shows the names this machine has"));
     }
-    if text == "." || text == ".." || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-@+".contains(&byte)) {
-        return Err(wrong("letters, digits and `.`, `_`, `-` make a name").help("`ip link` shows the names this machine has"));
+    if text == "." || text == ".." || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-@+".contains(&byte))
+    {
+        return Err(
+            wrong("letters, digits and `.`, `_`, `-` make a name").help("`ip link` shows the names this machine has")
+        );
     }
     if text == "lo" {
         return Err(wrong("the loopback interface reaches nobody else"));
@@ -255,7 +266,8 @@ pub(super) fn label(text: &str) -> Parsed<String> {
     if is_ldh_label(text) {
         return Ok(text.to_ascii_lowercase());
     }
-    let wrong = Wrong::new("bad-name", format!("{} is no name: letters, digits and inner hyphens, at most 63", shown(text)));
+    let wrong =
+        Wrong::new("bad-name", format!("{} is no name: letters, digits and inner hyphens, at most 63", shown(text)));
     let mended: String = text.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let mended = mended.trim_matches('-');
     Err(if is_ldh_label(mended) { wrong.help(format!("`{mended}` would do")) } else { wrong })
@@ -277,7 +289,8 @@ pub(super) fn client_id(text: &str) -> Parsed<Vec<u8>> {
     if (1..=255).contains(&octets.len()) {
         return Ok(octets);
     }
-    Err(Wrong::new("bad-client-id", format!("a client identifier of {} octets", octets.len())).help("it has 1 to 255 octets"))
+    Err(Wrong::new("bad-client-id", format!("a client identifier of {} octets", octets.len()))
+        .help("it has 1 to 255 octets"))
 }
 
 /// Pairs of hexadecimal digits, with or without `:` between.
@@ -298,7 +311,8 @@ fn port_range(text: &str) -> Parsed<PortRange> {
             Some(0) => Err(Wrong::new("bad-port", "there is no port 0").help("ports go from 1 to 65535")),
             Some(number) if number <= 65535 => Ok(number as u16),
             _ if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() => {
-                Err(Wrong::new("bad-port", format!("port {} is too large", shown(text))).help("ports go from 1 to 65535"))
+                Err(Wrong::new("bad-port", format!("port {} is too large", shown(text)))
+                    .help("ports go from 1 to 65535"))
             }
             _ => Err(Wrong::new("bad-port", format!("{} is no port", shown(text)))
                 .help("a port is a number from 1 to 65535, as in `\"tcp/443\"` or `\"udp/1000-2000\"`")),
@@ -341,7 +355,8 @@ pub(super) fn service(text: &str) -> Parsed<Vec<Service>> {
         "tcp+udp" => return Ok(vec![Service::Tcp(PortRange::ALL), Service::Udp(PortRange::ALL)]),
         "icmp" => return Ok(vec![Service::Icmp]),
         "any" | "all" | "*" => {
-            return Err(Wrong::new("bad-port", format!("{} is no port", shown(text))).help("leave the key out: that means everything"));
+            return Err(Wrong::new("bad-port", format!("{} is no port", shown(text)))
+                .help("leave the key out: that means everything"));
         }
         _ => {}
     }
@@ -370,8 +385,11 @@ pub(super) fn upstream(text: &str) -> Parsed<Upstream> {
         Some(("udp", server)) => (Transport::Udp, server),
         Some(("tcp", server)) => (Transport::Tcp, server),
         Some((scheme @ ("tls" | "https" | "quic"), _)) => {
-            return Err(Wrong::new("not-supported-yet", format!("upstream servers over `{scheme}://` are not supported yet"))
-                .help("write a plain address for now, as in `\"9.9.9.9\"`"));
+            return Err(Wrong::new(
+                "not-supported-yet",
+                format!("upstream servers over `{scheme}://` are not supported yet"),
+            )
+            .help("write a plain address for now, as in `\"9.9.9.9\"`"));
         }
         Some((scheme, _)) => {
             return Err(Wrong::new("bad-upstream", format!("{} is no way to ask a DNS server", shown(scheme)))

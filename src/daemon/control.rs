@@ -132,7 +132,9 @@ async fn answer(request: Request, pictures: &Arc<Pictures>) -> Response {
         Request::Hosts => document(&views::hosts(pictures)),
         Request::Rules => views::rules(pictures).await.and_then(|view| document(&view)),
         Request::Forwards => views::forwards(pictures).await.and_then(|view| document(&view)),
-        Request::Explain { from, to, proto } => views::explain(pictures, &from, &to, &proto).and_then(|view| document(&view)),
+        Request::Explain { from, to, proto } => {
+            views::explain(pictures, &from, &to, &proto).and_then(|view| document(&view))
+        }
         Request::Reload => document(&reload::reload(pictures).await),
     };
     match document {
@@ -152,7 +154,10 @@ fn document(view: &impl Serialize) -> anyhow::Result<Value> {
 pub async fn ask(runtime: &Path, request: &Request) -> anyhow::Result<Value> {
     let path = socket_path(runtime);
     let mut stream = UnixStream::connect(&path).await.with_context(|| {
-        format!("no gateway answers at {}; is `labgate run` (or labgate.service) running, and may you open the socket?", path.display())
+        format!(
+            "no gateway answers at {}; is `labgate run` (or labgate.service) running, and may you open the socket?",
+            path.display()
+        )
     })?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');

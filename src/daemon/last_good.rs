@@ -9,8 +9,10 @@ const FILE: &str = "last-good.json";
 
 /// Keeps `sources`, old or new, never neither: written beside, synced, renamed. A failure is logged, not fatal.
 pub fn keep(state: &Path, sources: &[Source]) {
-    let pairs: Vec<(&str, String)> =
-        sources.iter().map(|source| (source.name.as_str(), String::from_utf8_lossy(&source.text).into_owned())).collect();
+    let pairs: Vec<(&str, String)> = sources
+        .iter()
+        .map(|source| (source.name.as_str(), String::from_utf8_lossy(&source.text).into_owned()))
+        .collect();
     let write = || -> std::io::Result<()> {
         let beside = state.join(format!("{FILE}.new"));
         let mut file = std::fs::File::create(&beside)?;

@@ -118,12 +118,16 @@ impl Pace {
         }
         self.last = Instant::now();
         self.active = if calm { 0 } else { self.active + 1 };
+        let before = self.settle;
         self.settle = match self.active.checked_sub(PATIENCE) {
             None => SETTLE,
             Some(more) => (SETTLE * 2_u32.saturating_pow(more.min(16))).min(LONGEST_SETTLE),
         };
-        if self.settle == LONGEST_SETTLE {
-            warn!("something keeps undoing labgate's changes to the network; trying again every {} s", LONGEST_SETTLE.as_secs());
+        if self.settle == LONGEST_SETTLE && before != self.settle {
+            warn!(
+                "something keeps undoing labgate's changes to the network; trying again every {} s",
+                LONGEST_SETTLE.as_secs()
+            );
         }
     }
 }
@@ -161,7 +165,11 @@ fn publish(pictures: &Pictures, plan: &NetworkPlan, config: &Config, outcome: &O
     }
     if general.is_empty() {
         let forwards = crate::linux::sysctl::read(IP_FORWARD).as_deref() == Some("1");
-        pictures.report("network", true, if forwards { "forwarding is on" } else { "forwarding is off until the firewall is closed" });
+        pictures.report(
+            "network",
+            true,
+            if forwards { "forwarding is on" } else { "forwarding is off until the firewall is closed" },
+        );
     } else {
         pictures.report("network", false, general.join("; "));
     }

@@ -124,6 +124,8 @@ impl Pictures {
 
     /// Takes a row out of the health table.
     pub fn forget_report(&self, subsystem: &str) {
-        self.health.send_if_modified(|table| table.contains_key(subsystem) && Arc::make_mut(table).remove(subsystem).is_some());
+        self.health.send_if_modified(|table| {
+            table.contains_key(subsystem) && Arc::make_mut(table).remove(subsystem).is_some()
+        });
     }
 }

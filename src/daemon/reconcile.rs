@@ -34,7 +34,11 @@ pub async fn run(pictures: Arc<Pictures>, token: CancellationToken) -> anyhow::R
         let patience = match kernel.follow(&pictures, wish.0, wish.1).await {
             Ok(()) => RECHECK,
             Err(error) => {
-                pictures.report("firewall", false, format!("the kernel refused the table, the old one stands: {error:#}"));
+                pictures.report(
+                    "firewall",
+                    false,
+                    format!("the kernel refused the table, the old one stands: {error:#}"),
+                );
                 tracing::error!("the kernel refused the table, the old one stands: {error:#}");
                 RETRY
             }
@@ -103,10 +107,23 @@ impl Kernel {
         Ok(())
     }
 
-    fn record(&mut self, pictures: &Pictures, config: Arc<Config>, policy: Arc<Policy>, bindings: Bindings, elements: SetElements, replaced: bool) {
+    fn record(
+        &mut self,
+        pictures: &Pictures,
+        config: Arc<Config>,
+        policy: Arc<Policy>,
+        bindings: Bindings,
+        elements: SetElements,
+        replaced: bool,
+    ) {
         self.elements = Arc::new(elements);
         let replaced_unix = if replaced { clock::now().unix } else { pictures.applied.borrow().replaced_unix };
-        pictures.applied.send_replace(Applied { config: Some(config.clone()), refused: None, replaced_unix, elements: self.elements.clone() });
+        pictures.applied.send_replace(Applied {
+            config: Some(config.clone()),
+            refused: None,
+            replaced_unix,
+            elements: self.elements.clone(),
+        });
         pictures.report("firewall", true, "the table inet labgate stands as the file says");
         (self.config, self.policy, self.bindings) = (Some(config), Some(policy), bindings);
     }

@@ -78,14 +78,18 @@ pub fn check(sources: Vec<Source>) -> Result<Loaded, String> {
 pub async fn reload(pictures: &Arc<Pictures>) -> Outcome {
     let _alone = pictures.reloading.lock().await;
     let path = pictures.paths.config.clone();
-    let loaded = tokio::task::spawn_blocking(move || load(&path)).await.unwrap_or_else(|_| Err("error: the check died".to_owned()));
+    let loaded = tokio::task::spawn_blocking(move || load(&path))
+        .await
+        .unwrap_or_else(|_| Err("error: the check died".to_owned()));
     let outcome = match loaded {
         Ok(loaded) => put_into_effect(pictures, loaded).await,
         Err(reason) => Outcome::Rejected { reason },
     };
     match &outcome {
         Outcome::Unchanged { .. } => tracing::info!("the file says what is already running"),
-        Outcome::Applied { warnings } => tracing::info!("the new configuration is in effect{}", after_line_break(warnings)),
+        Outcome::Applied { warnings } => {
+            tracing::info!("the new configuration is in effect{}", after_line_break(warnings))
+        }
         Outcome::Rejected { reason } => tracing::error!("the running configuration stays:\n{reason}"),
     }
     pictures.rejected.send_replace(match &outcome {
@@ -105,9 +109,14 @@ async fn put_into_effect(pictures: &Arc<Pictures>, loaded: Loaded) -> Outcome {
     let same_config = **pictures.config.borrow() == *config;
     if !same_config {
         let ruleset = desired::ruleset(&Policy::compile(&config));
-        let elements = desired::elements(&Policy::compile(&config), &desired::host_addresses(&config, &pictures.bindings.borrow()));
+        let elements = desired::elements(
+            &Policy::compile(&config),
+            &desired::host_addresses(&config, &pictures.bindings.borrow()),
+        );
         if let Err(error) = nft::check(&ruleset.text(&elements)).await {
-            return Outcome::Rejected { reason: format!("error: the kernel would refuse the firewall of this file: {error:#}") };
+            return Outcome::Rejected {
+                reason: format!("error: the kernel would refuse the firewall of this file: {error:#}"),
+            };
         }
     }
     publish_names(pictures, &config, &hosts);
@@ -117,7 +126,8 @@ async fn put_into_effect(pictures: &Arc<Pictures>, loaded: Loaded) -> Outcome {
     let mut applied = pictures.applied.subscribe();
     pictures.config.send_replace(config.clone());
     let settled = applied.wait_for(|applied| {
-        applied.config.as_ref().is_some_and(|now| Arc::ptr_eq(now, &config)) || applied.refused.as_ref().is_some_and(|(now, _)| Arc::ptr_eq(now, &config))
+        applied.config.as_ref().is_some_and(|now| Arc::ptr_eq(now, &config))
+            || applied.refused.as_ref().is_some_and(|(now, _)| Arc::ptr_eq(now, &config))
     });
     let reason = match tokio::time::timeout(APPLY_PATIENCE, settled).await {
         Ok(Ok(applied)) => applied.refused.as_ref().map(|(_, words)| words.clone()),

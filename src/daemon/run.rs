@@ -28,7 +28,11 @@ const RESTART_REST: Duration = Duration::from_millis(500);
 /// Where another instance runs, neither the file nor the last good one can be used, or the kernel refuses the firewall.
 pub fn run(paths: Paths) -> anyhow::Result<()> {
     for folder in [&paths.state, &paths.runtime] {
-        std::fs::DirBuilder::new().recursive(true).mode(0o750).create(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o750)
+            .create(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
     }
     let _alone = lock(&paths.runtime)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -41,8 +45,9 @@ pub fn run(paths: Paths) -> anyhow::Result<()> {
 fn lock(runtime: &Path) -> anyhow::Result<Flock<std::fs::File>> {
     let path = runtime.join("labgate.lock");
     let file = std::fs::File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        .map_err(|_| anyhow::anyhow!("another labgate is already running with the runtime folder {}", runtime.display()))
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+        anyhow::anyhow!("another labgate is already running with the runtime folder {}", runtime.display())
+    })
 }
 
 /// Whether a daemon holds this runtime folder.
@@ -128,7 +133,10 @@ async fn attend(pictures: &Arc<Pictures>) -> anyhow::Result<()> {
 }
 
 async fn reload_and_tell(pictures: &Arc<Pictures>) {
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading, sd_notify::NotifyState::monotonic_usec_now().unwrap_or(sd_notify::NotifyState::Reloading)]);
+    let _ = sd_notify::notify(&[
+        sd_notify::NotifyState::Reloading,
+        sd_notify::NotifyState::monotonic_usec_now().unwrap_or(sd_notify::NotifyState::Reloading),
+    ]);
     reload::reload(pictures).await;
     logging::set_level(&pictures.config.borrow().log.level);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -143,8 +151,13 @@ fn watchdog() -> tokio::time::Interval {
 }
 
 /// Runs one part until the token ends; a part that fails or panics is started again, and the others do not notice.
-fn keep_running<F, R>(tasks: &TaskTracker, token: &CancellationToken, pictures: &Arc<Pictures>, name: &'static str, part: F)
-where
+fn keep_running<F, R>(
+    tasks: &TaskTracker,
+    token: &CancellationToken,
+    pictures: &Arc<Pictures>,
+    name: &'static str,
+    part: F,
+) where
     F: Fn(Arc<Pictures>, CancellationToken) -> R + Send + 'static,
     R: Future<Output = anyhow::Result<()>> + Send + 'static,
 {

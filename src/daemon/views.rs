@@ -115,7 +115,8 @@ pub fn leases(pictures: &Pictures) -> Vec<Lease> {
     let config = pictures.config.borrow().clone();
     let index = HostIndex::new(&config);
     let now = clock::now();
-    let mut rows: Vec<Lease> = pictures.bindings.borrow().iter().map(|(_, binding)| lease(binding, &index, now)).collect();
+    let mut rows: Vec<Lease> =
+        pictures.bindings.borrow().iter().map(|(_, binding)| lease(binding, &index, now)).collect();
     rows.sort_by_key(|row| row.address);
     rows
 }
@@ -124,7 +125,9 @@ fn lease(binding: &Binding, index: &HostIndex, now: Now) -> Lease {
     let host = index.of(binding);
     Lease {
         address: binding.address,
-        name: host.map(|host| host.name.to_string()).or_else(|| binding.host_name.as_ref().map(|name| name.to_string())),
+        name: host
+            .map(|host| host.name.to_string())
+            .or_else(|| binding.host_name.as_ref().map(|name| name.to_string())),
         network: binding.network.to_string(),
         mac: binding.mac.map(|mac| mac.to_string()),
         client: format!("{:?}", binding.client),
@@ -182,7 +185,8 @@ pub fn hosts(pictures: &Pictures) -> Vec<Device> {
     let config = pictures.config.borrow().clone();
     let index = HostIndex::new(&config);
     let now = clock::now();
-    let seen: HashMap<Ipv4Addr, MacAddr> = neighbours::read().into_iter().map(|seen| (seen.address, seen.mac)).collect();
+    let seen: HashMap<Ipv4Addr, MacAddr> =
+        neighbours::read().into_iter().map(|seen| (seen.address, seen.mac)).collect();
     let vendors = vendors::load();
     let network_of = |address: Ipv4Addr| config.networks.iter().find(|network| network.address.contains(&address));
     let device = |address: Option<Ipv4Addr>, mac: Option<MacAddr>, how: &str| Device {
@@ -204,8 +208,13 @@ pub fn hosts(pictures: &Pictures) -> Vec<Device> {
     }
     for (address, binding) in pictures.bindings.borrow().iter() {
         let host = index.of(binding);
-        let mut row = device(Some(*address), binding.mac, if host.is_some_and(|host| host.ip == Some(*address)) { "reserved" } else { "lease" });
-        row.name = host.map(|host| host.name.to_string()).or_else(|| binding.host_name.as_ref().map(|name| name.to_string()));
+        let mut row = device(
+            Some(*address),
+            binding.mac,
+            if host.is_some_and(|host| host.ip == Some(*address)) { "reserved" } else { "lease" },
+        );
+        row.name =
+            host.map(|host| host.name.to_string()).or_else(|| binding.host_name.as_ref().map(|name| name.to_string()));
         row.remaining_seconds = binding.expires.map(|end| end.saturating_sub(now.instant).as_secs());
         if let Some(host) = host.filter(|host| host.ip.is_none()) {
             rows.remove(&(None, host.name.to_string()));
@@ -216,7 +225,8 @@ pub fn hosts(pictures: &Pictures) -> Vec<Device> {
         let Some(network) = network_of(*address) else { continue };
         rows.entry((Some(*address), String::new())).or_insert_with(|| {
             let mut row = device(Some(*address), Some(*mac), "static");
-            let in_pool = network.dhcp.as_ref().is_some_and(|scope| scope.pools.iter().any(|pool| pool.contains(address)));
+            let in_pool =
+                network.dhcp.as_ref().is_some_and(|scope| scope.pools.iter().any(|pool| pool.contains(address)));
             row.note = in_pool.then(|| "in the pool without a lease".to_owned());
             row
         });
@@ -245,8 +255,17 @@ pub struct Counted {
 pub async fn rules(pictures: &Pictures) -> anyhow::Result<Vec<Counted>> {
     let config = pictures.config.borrow().clone();
     let counters = nft::counters().await?;
-    let rules = config.firewall.allow.iter().map(|rule| ("allow", rule)).chain(config.firewall.deny.iter().map(|rule| ("deny", rule)));
-    Ok(rules.map(|(verb, rule)| counted(&counters, rule.place.to_string(), format!("{verb} {}", firewall::describe_rule(&config, rule)))).collect())
+    let rules = config
+        .firewall
+        .allow
+        .iter()
+        .map(|rule| ("allow", rule))
+        .chain(config.firewall.deny.iter().map(|rule| ("deny", rule)));
+    Ok(rules
+        .map(|(verb, rule)| {
+            counted(&counters, rule.place.to_string(), format!("{verb} {}", firewall::describe_rule(&config, rule)))
+        })
+        .collect())
 }
 
 /// Builds `labgate forwards`.
@@ -257,7 +276,13 @@ pub async fn forwards(pictures: &Pictures) -> anyhow::Result<Vec<Counted>> {
     let config = pictures.config.borrow().clone();
     let counters = nft::counters().await?;
     let addresses = desired::host_addresses(&config, &pictures.bindings.borrow());
-    Ok(config.forwards.iter().map(|forward| counted(&counters, forward.place.to_string(), firewall::describe_forward(&config, &addresses, forward))).collect())
+    Ok(config
+        .forwards
+        .iter()
+        .map(|forward| {
+            counted(&counters, forward.place.to_string(), firewall::describe_forward(&config, &addresses, forward))
+        })
+        .collect())
 }
 
 fn counted(counters: &HashMap<String, (u64, u64)>, place: String, what: String) -> Counted {

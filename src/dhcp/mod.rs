@@ -17,9 +17,11 @@
 //! | `answer`, `reply` | options of a reply; reply → bytes |
 //! | `host_name` | what a client calls itself |
 //! | `restore` | restarts, and wall clocks that jump |
+//! | `client` | the other side: the client engine of the uplink |
 
 mod answer;
 mod choose;
+pub mod client;
 pub mod code;
 mod counters;
 mod exchange;

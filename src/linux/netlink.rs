@@ -90,14 +90,17 @@ impl Netlink {
                 let to = index(links, master)?;
                 self.change(LinkUnspec::new_with_index(index(links, link)?).controller(to)).await
             }
-            Step::ClearMaster { link } => self.change(LinkUnspec::new_with_index(index(links, link)?).nocontroller()).await,
+            Step::ClearMaster { link } => {
+                self.change(LinkUnspec::new_with_index(index(links, link)?).nocontroller()).await
+            }
             Step::SetUp { link } => self.change(LinkUnspec::new_with_index(index(links, link)?).up()).await,
             Step::SetDown { link } => self.change(LinkUnspec::new_with_index(index(links, link)?).down()).await,
             Step::SetMtu { link, mtu } | Step::RestoreMtu { link, mtu } => {
                 self.change(LinkUnspec::new_with_index(index(links, link)?).mtu(*mtu)).await
             }
             Step::AddAddress { link, address } => {
-                let request = self.handle.address().add(index(links, link)?, IpAddr::V4(address.addr()), address.prefix_len());
+                let request =
+                    self.handle.address().add(index(links, link)?, IpAddr::V4(address.addr()), address.prefix_len());
                 request.execute().await
             }
             Step::RemoveAddress { link, address } => {
@@ -149,7 +152,9 @@ fn stable_mac(name: &str) -> Option<MacAddr> {
 
 /// FNV-1a over the text, as a locally administered address.
 fn mac_from(text: &[u8]) -> MacAddr {
-    let hash = text.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = text
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
     let [.., a, b, c, d, e, f] = hash.to_be_bytes();
     MacAddr([(a & 0xfc) | 0x02, b, c, d, e, f])
 }
@@ -264,7 +269,8 @@ fn read_address(message: &AddressMessage) -> Option<Ipv4Net> {
 
 fn read_route(message: &RouteMessage, links: &BTreeMap<u32, (Arc<str>, Link)>) -> Option<Route> {
     let header = &message.header;
-    let of_a_person = header.destination_prefix_length == 0 || matches!(header.protocol, RouteProtocol::Static | RouteProtocol::Dhcp);
+    let of_a_person =
+        header.destination_prefix_length == 0 || matches!(header.protocol, RouteProtocol::Static | RouteProtocol::Dhcp);
     if header.address_family != AddressFamily::Inet
         || header.table != RouteHeader::RT_TABLE_MAIN
         || header.kind != RouteType::Unicast

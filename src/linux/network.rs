@@ -103,12 +103,14 @@ impl Keeper {
             let links = self.netlink.links().await.map_err(io::Error::other)?;
             self.notice(plan, &links);
             let sysctls = self.read_sysctls(plan);
-            let kernel = Kernel { links: &links, sysctls: &sysctls, owned: &self.owned, seen_up: &self.seen_up, closed };
+            let kernel =
+                Kernel { links: &links, sysctls: &sysctls, owned: &self.owned, seen_up: &self.seen_up, closed };
             let wanted = steps(plan, kernel);
             outcome.obstacles = obstacles(plan, kernel);
             self.failing.retain(|failing| wanted.contains(&failing.step));
             // A step that was done and is wanted again at once is being undone by somebody: it waits for the next pass.
-            let now: Vec<Step> = wanted.into_iter().filter(|step| !tried.contains(step) && self.is_due(step, &links)).collect();
+            let now: Vec<Step> =
+                wanted.into_iter().filter(|step| !tried.contains(step) && self.is_due(step, &links)).collect();
             if now.is_empty() {
                 outcome.links = links;
                 break;
@@ -205,7 +207,10 @@ impl Keeper {
             }
             Err(error) => {
                 let file = network_record::path(&self.state);
-                let words = format!("{} cannot be written ({error}): a teardown after a restart would miss something", file.display());
+                let words = format!(
+                    "{} cannot be written ({error}): a teardown after a restart would miss something",
+                    file.display()
+                );
                 if self.unstored.is_none() {
                     warn!("{words}");
                 }
@@ -249,18 +254,20 @@ fn explain(step: &Step, error: &io::Error) -> String {
         (Step::CreateBridge { name }, Some(libc::EOPNOTSUPP)) => {
             format!("{name} cannot be made: this kernel has no bridges loaded; run `modprobe bridge` as root")
         }
-        (_, Some(libc::EPERM)) => format!("could not {step}: labgate may not change the network here; it needs CAP_NET_ADMIN"),
+        (_, Some(libc::EPERM)) => {
+            format!("could not {step}: labgate may not change the network here; it needs CAP_NET_ADMIN")
+        }
         (Step::WriteSysctl { .. } | Step::RestoreSysctl { .. }, _) => error.to_string(),
         _ => format!("could not {step}: {error}"),
     }
 }
 
 /// Takes out everything that labgate has put into the kernel: addresses, routes, bridges, VLANs, and puts settings back. What was there
-/// before stays.
+/// before stays. Gives back what was done, in words.
 ///
 /// # Errors
 /// The first thing that could not be put back; the record then keeps it.
-pub async fn teardown(state: &Path) -> io::Result<Vec<Step>> {
+pub async fn teardown(state: &Path) -> io::Result<Vec<String>> {
     let mut keeper = Keeper::open(state)?;
     let mut outcome = keeper.pass(&NetworkPlan::default(), false).await?;
     let links = &outcome.links;
@@ -277,7 +284,7 @@ pub async fn teardown(state: &Path) -> io::Result<Vec<Step>> {
             keeper.store();
             match keeper.unstored {
                 Some(words) => Err(io::Error::other(words)),
-                None => Ok(outcome.done),
+                None => Ok(outcome.done.iter().map(ToString::to_string).collect()),
             }
         }
     }

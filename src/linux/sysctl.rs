@@ -23,7 +23,18 @@ pub fn write(name: &str, value: &str) -> Result<(), String> {
         return Ok(());
     }
     // A dot inside an interface's name is written as a slash in sysctl.d, and the other way round.
-    let key: String = name.chars().map(|c| if c == '/' { '.' } else if c == '.' { '/' } else { c }).collect();
+    let key: String = name
+        .chars()
+        .map(|c| {
+            if c == '/' {
+                '.'
+            } else if c == '.' {
+                '/'
+            } else {
+                c
+            }
+        })
+        .collect();
     Err(match error.kind() {
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => format!(
             "{key} cannot be written here ({error}); put `{key} = {value}` into /etc/sysctl.d/60-labgate.conf and run `sysctl --system`"

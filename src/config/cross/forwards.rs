@@ -75,7 +75,10 @@ pub(in crate::config) fn except(context: &mut Context, services: &[Service], exc
     if let Some((_, span)) = except.first()
         && services.iter().all(covered)
     {
-        context.warn("except-without-effect", *span, "the exceptions take out everything the rule holds").label("nothing is left").help("take the rule out");
+        context
+            .warn("except-without-effect", *span, "the exceptions take out everything the rule holds")
+            .label("nothing is left")
+            .help("take the rule out");
     }
 }
 

@@ -61,7 +61,11 @@ fn place_in_network(context: &mut Context, network: &NetworkDraft, pool: &PoolDr
     }
     if pool.value.contains(&net.addr()) {
         context
-            .error("pool-contains-router", pool.span, format!("the pool holds {}, the router's own address", net.addr()))
+            .error(
+                "pool-contains-router",
+                pool.span,
+                format!("the pool holds {}, the router's own address", net.addr()),
+            )
             .also(address.span, "the router's address")
             .help("write a list of two ranges that leave it out");
     }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::{Known, WanDraft, entries, read};
 use crate::config::context::{Context, Fields};
+use crate::config::keys;
 use crate::config::source::Span;
 use crate::config::tree::{Node, Value};
 use crate::config::types::{Dns, Endpoint, Record, RecordData, Upstream, WanAddress};
 use crate::config::values::{self, Parsed, Wrong, shown};
-use crate::config::keys;
 use crate::model::DomainName;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -43,7 +43,9 @@ pub(super) fn dns(context: &mut Context, fields: Fields<'_>, known: &Known<'_>, 
         dns.hosts_files = items.iter().filter_map(|item| context.parse(item, "hosts", path)).collect();
     }
     dns.records = records(context, fields, known);
-    if let Some(value) = read(context, fields, "rebind-protection", |context, node| context.boolean(node, "rebind-protection")) {
+    if let Some(value) =
+        read(context, fields, "rebind-protection", |context, node| context.boolean(node, "rebind-protection"))
+    {
         dns.rebind_protection = value;
     }
     if let Some(node) = fields.get("dnssec")
@@ -53,10 +55,13 @@ pub(super) fn dns(context: &mut Context, fields: Fields<'_>, known: &Known<'_>, 
     }
     if let Some(table) = read(context, fields, "cache", |context, node| context.table(node, "cache")) {
         let fields = context.fields(table, &keys::CACHE, "dns.cache");
-        if let Some(size) = read(context, fields, "size", |context, node| context.integer(node, "size", 0, 10_000_000)) {
+        if let Some(size) = read(context, fields, "size", |context, node| context.integer(node, "size", 0, 10_000_000))
+        {
             dns.cache_size = size as usize;
         }
-        if let Some(stale) = read(context, fields, "stale", |context, node| context.parse(node, "stale", values::duration)) {
+        if let Some(stale) =
+            read(context, fields, "stale", |context, node| context.parse(node, "stale", values::duration))
+        {
             dns.cache_stale = stale;
         }
     }
@@ -85,7 +90,12 @@ fn own_addresses(known: &Known<'_>, wan: Option<&WanDraft>) -> HashMap<IpAddr, (
     own
 }
 
-fn upstreams(context: &mut Context, node: &Node, key: &str, own: &HashMap<IpAddr, (String, Option<Span>)>) -> Vec<Upstream> {
+fn upstreams(
+    context: &mut Context,
+    node: &Node,
+    key: &str,
+    own: &HashMap<IpAddr, (String, Option<Span>)>,
+) -> Vec<Upstream> {
     let items = context.one_or_many(node, key);
     let mut servers = Vec::new();
     for item in items {
@@ -93,7 +103,9 @@ fn upstreams(context: &mut Context, node: &Node, key: &str, own: &HashMap<IpAddr
         let address = upstream.server.ip();
         if let Some((what, place)) = own.get(&address) {
             let finding = context.error("upstream-is-ourselves", item.span, format!("{address} is {what}"));
-            finding.label("would ask itself").help("name a server outside this machine, or take `upstream` out to use the uplink's");
+            finding
+                .label("would ask itself")
+                .help("name a server outside this machine, or take `upstream` out to use the uplink's");
             if let Some(place) = place {
                 finding.also(*place, "the router's address");
             }
@@ -111,7 +123,8 @@ fn zone(context: &mut Context, key: &str, span: Span, known: &Known<'_>) -> Opti
     let zone = match DomainName::parse(key) {
         Ok(zone) if !zone.as_str().is_empty() => zone,
         other => {
-            let why = other.map_or_else(|why| why.to_string(), |_| "it is empty; `dns.upstream` is for everything".to_owned());
+            let why = other
+                .map_or_else(|why| why.to_string(), |_| "it is empty; `dns.upstream` is for everything".to_owned());
             context.error("bad-name", span, format!("{} is no domain name: {why}", shown(key)));
             return None;
         }
@@ -186,7 +199,9 @@ fn record_data(context: &mut Context, known: &Known<'_>, node: &Node, key: &str)
     };
     let fields = context.fields(table, &keys::RECORD, &format!("dns.record.\"{key}\""));
     if table.entries.is_empty() {
-        context.error("bad-record", node.span, format!("the record {} is empty", shown(key))).help("as in `{ txt = \"…\" }`");
+        context
+            .error("bad-record", node.span, format!("the record {} is empty", shown(key)))
+            .help("as in `{ txt = \"…\" }`");
     }
     let mut found = Vec::new();
     if let Some(node) = fields.get("txt") {
@@ -203,7 +218,8 @@ fn txt(text: &str) -> Parsed<String> {
     if text.len() <= 255 {
         return Ok(text.to_owned());
     }
-    Err(Wrong::new("bad-record", format!("a text of {} octets", text.len())).help("one string of a TXT record holds 255: write a list of strings"))
+    Err(Wrong::new("bad-record", format!("a text of {} octets", text.len()))
+        .help("one string of a TXT record holds 255: write a list of strings"))
 }
 
 /// An address, a host, or the name of something else.
@@ -232,10 +248,12 @@ fn srv(context: &mut Context, known: &Known<'_>, node: &Node) -> Option<RecordDa
     let table = context.table(node, "srv")?;
     let fields = context.fields(table, &keys::SRV, "srv");
     let number = |context: &mut Context, key: &str| {
-        read(context, fields, key, |context, node| context.integer(node, key, 0, 65535)).map_or(0, |number| number as u16)
+        read(context, fields, key, |context, node| context.integer(node, key, 0, 65535))
+            .map_or(0, |number| number as u16)
     };
     let (priority, weight) = (number(context, "priority"), number(context, "weight"));
-    let port = fields.require(context, "port", "srv", node.span).and_then(|node| context.integer(node, "port", 1, 65535));
+    let port =
+        fields.require(context, "port", "srv", node.span).and_then(|node| context.integer(node, "port", 1, 65535));
     let target = fields
         .require(context, "target", "srv", node.span)
         .and_then(|node| context.parse(node, "target", |text| absolute(text, &known.gateway.domain)));

@@ -50,7 +50,9 @@ pub(super) fn firewall(context: &mut Context, fields: Fields<'_>, known: &Known<
 fn rules(context: &mut Context, fields: Fields<'_>, known: &Known<'_>, key: &str) -> Vec<Rule> {
     let Some(node) = fields.get(key) else { return Vec::new() };
     let Value::Array(items) = &node.value else {
-        context.wrong_type(node, key, "a list of rules").help(format!("as in `{key} = [{{ from = \"lan\", to = \"iot\" }}]`"));
+        context
+            .wrong_type(node, key, "a list of rules")
+            .help(format!("as in `{key} = [{{ from = \"lan\", to = \"iot\" }}]`"));
         return Vec::new();
     };
     items.iter().filter_map(|item| rule(context, known, item, key)).collect()

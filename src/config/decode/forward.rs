@@ -12,7 +12,13 @@ use crate::config::{keys, names};
 /// A forward, and the place of its key.
 pub(in crate::config) type ForwardDraft = At<PortForward>;
 
-pub(super) fn forward(context: &mut Context, known: &Known<'_>, key: &str, span: Span, node: &Node) -> Option<ForwardDraft> {
+pub(super) fn forward(
+    context: &mut Context,
+    known: &Known<'_>,
+    key: &str,
+    span: Span,
+    node: &Node,
+) -> Option<ForwardDraft> {
     let outside = match values::transport_ports(key) {
         Ok(outside) => Some(outside),
         Err(wrong) => {
@@ -68,7 +74,9 @@ fn target(context: &mut Context, known: &Known<'_>, node: &Node) -> Option<(usiz
         None => None,
         Some(Ok((_, ports))) if ports.first == ports.last => Some(ports.first),
         Some(Ok(_)) => {
-            context.error("bad-port", node.span, "the target of a forward is one port, not a range").help("name the host alone to keep the ports");
+            context
+                .error("bad-port", node.span, "the target of a forward is one port, not a range")
+                .help("name the host alone to keep the ports");
             return None;
         }
         Some(Err(wrong)) => {
@@ -91,7 +99,9 @@ fn target(context: &mut Context, known: &Known<'_>, node: &Node) -> Option<(usiz
                 Some(index) => format!("write `\"{}\"`", known.hosts[*index].name),
                 None => format!("give it a name in `[host]`, as in `nas = {{ ip = \"{name}\" }}`"),
             };
-            context.error("unknown-name", node.span, format!("a forward leads to a host by name, not to {name}")).help(help);
+            context
+                .error("unknown-name", node.span, format!("a forward leads to a host by name, not to {name}"))
+                .help(help);
             None
         }
         None => {

@@ -101,7 +101,11 @@ fn domain(context: &mut Context, node: &Node) -> Option<DomainName> {
     let domain = context.parse(node, "domain", values::domain)?;
     if domain.labels().next_back() == Some("local") {
         context
-            .warn("local-domain", node.span, format!("{} ends in `.local`, which belongs to multicast DNS", shown(domain.as_str())))
+            .warn(
+                "local-domain",
+                node.span,
+                format!("{} ends in `.local`, which belongs to multicast DNS", shown(domain.as_str())),
+            )
             .help("many clients never ask a DNS server for it (RFC 6762); `home.arpa` is made for this");
     }
     Some(domain)
@@ -109,7 +113,8 @@ fn domain(context: &mut Context, node: &Node) -> Option<DomainName> {
 
 fn gateway(context: &mut Context, fields: Fields<'_>) -> Option<Gateway> {
     let table = read(context, fields, "gateway", |context, node| context.table(node, "gateway"));
-    let mut gateway = Gateway { name: DomainName::parse("gateway").ok()?, domain: DomainName::parse("home.arpa").ok()? };
+    let mut gateway =
+        Gateway { name: DomainName::parse("gateway").ok()?, domain: DomainName::parse("home.arpa").ok()? };
     if let Some(table) = table {
         let fields = context.fields(table, &keys::GATEWAY, "gateway");
         if let Some(name) = read(context, fields, "name", |context, node| context.parse(node, "name", values::label)) {
@@ -156,7 +161,11 @@ fn wan_address(context: &mut Context, fields: Fields<'_>, owner: Span) -> Option
     if matches!(text, "system" | "dhcp") {
         if let Some(gateway) = gateway {
             context
-                .error("wan-gateway", gateway.span, format!("`wan.gateway` has no effect while `wan.address` is `\"{text}\"`"))
+                .error(
+                    "wan-gateway",
+                    gateway.span,
+                    format!("`wan.gateway` has no effect while `wan.address` is `\"{text}\"`"),
+                )
                 .help("take it out, or give `address` as an address with its prefix length");
         }
         return Some(if text == "dhcp" { WanAddress::Dhcp } else { WanAddress::System });
@@ -183,10 +192,15 @@ fn wan_address(context: &mut Context, fields: Fields<'_>, owner: Span) -> Option
     };
     let gateway = context.parse(gateway_node, "gateway", values::host_address)?;
     if !net.contains(&gateway) || gateway == net.addr() {
-        let why = if gateway == net.addr() { "is the router's own address" } else { "lies outside the uplink's network" };
+        let why =
+            if gateway == net.addr() { "is the router's own address" } else { "lies outside the uplink's network" };
         context
             .error("wan-gateway", gateway_node.span, format!("the gateway {gateway} {why}"))
-            .label(if gateway == net.addr() { "the same address".to_owned() } else { format!("not in {}", net.trunc()) })
+            .label(if gateway == net.addr() {
+                "the same address".to_owned()
+            } else {
+                format!("not in {}", net.trunc())
+            })
             .also(node.span, "the uplink's address")
             .help("the provider tells which address its router has");
         return None;

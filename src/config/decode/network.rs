@@ -69,7 +69,9 @@ pub(super) fn network(context: &mut Context, key: &str, span: Span, node: &Node)
     if relayed && let Some(node) = fields.get("relayed") {
         context.not_yet(node.span, &title, "relayed = true");
     }
-    if let Some(node) = if relayed { fields.get("interface") } else { fields.require(context, "interface", &title, span) } {
+    if let Some(node) =
+        if relayed { fields.get("interface") } else { fields.require(context, "interface", &title, span) }
+    {
         interfaces(context, node, &mut draft);
     }
     draft.address = fields
@@ -113,8 +115,11 @@ fn interfaces(context: &mut Context, node: &Node, draft: &mut NetworkDraft) {
 fn scope(context: &mut Context, node: &Node, title: &str) -> Option<ScopeDraft> {
     let table = context.table(node, "dhcp")?;
     let fields = context.fields(table, &keys::DHCP, title);
-    let mut scope = ScopeDraft { pools: fields.get("pool").map(|node| pool_list(context, node)), ..ScopeDraft::default() };
-    if let Some(time) = read(context, fields, "lease-time", |context, node| context.parse(node, "lease-time", values::lease_time)) {
+    let mut scope =
+        ScopeDraft { pools: fields.get("pool").map(|node| pool_list(context, node)), ..ScopeDraft::default() };
+    if let Some(time) =
+        read(context, fields, "lease-time", |context, node| context.parse(node, "lease-time", values::lease_time))
+    {
         scope.lease_time = time;
     }
     if let Some(table) = read(context, fields, "options", |context, node| context.table(node, "options")) {
@@ -154,7 +159,8 @@ fn private_mac(context: &mut Context, node: &Node, title: &str) -> Option<(Vec<P
     let table = context.table(node, "private-mac")?;
     let fields = context.fields(table, &keys::PRIVATE_MAC, &format!("{title}.private-mac"));
     let pools = fields.get("pool").map(|node| pool_list(context, node)).unwrap_or_default();
-    let time = read(context, fields, "lease-time", |context, node| context.parse(node, "lease-time", values::lease_time));
+    let time =
+        read(context, fields, "lease-time", |context, node| context.parse(node, "lease-time", values::lease_time));
     Some((pools, time.unwrap_or(PRIVATE_LEASE_TIME)))
 }
 
@@ -202,7 +208,8 @@ impl NetworkDraft {
 impl ScopeDraft {
     fn finish(&self, address: Ipv4Net) -> Scope {
         let ranges = |drafts: &[PoolDraft]| drafts.iter().map(|draft| draft.value.clone()).collect::<Vec<_>>();
-        let private = self.private_mac.as_ref().map(|(pools, time)| PrivateMac { pools: ranges(pools), lease_time: *time });
+        let private =
+            self.private_mac.as_ref().map(|(pools, time)| PrivateMac { pools: ranges(pools), lease_time: *time });
         let pools = match &self.pools {
             Some(drafts) => ranges(drafts),
             None => {

@@ -175,7 +175,9 @@ impl Owned {
             }
             Step::WriteSysctl { name, .. } => match before {
                 // What it was before our first write is what it goes back to.
-                Some(before) if !self.sysctls.contains_key(name) => self.sysctls.insert(name.clone(), before.to_owned()).is_none(),
+                Some(before) if !self.sysctls.contains_key(name) => {
+                    self.sysctls.insert(name.clone(), before.to_owned()).is_none()
+                }
                 _ => false,
             },
             Step::ClearMaster { .. }
@@ -195,13 +197,19 @@ impl Owned {
             Step::CreateBridge { name } | Step::CreateVlan { name, .. } | Step::DeleteLink { link: name } => {
                 self.links.retain(|link| link.name != **name);
             }
-            Step::SetMaster { link, .. } | Step::ClearMaster { link } => self.members.retain(|m| m.index != index(link)),
+            Step::SetMaster { link, .. } | Step::ClearMaster { link } => {
+                self.members.retain(|m| m.index != index(link))
+            }
             Step::SetUp { link } | Step::SetDown { link } => self.raised.retain(|l| l.index != index(link)),
             Step::AddAddress { link, address } | Step::RemoveAddress { link, address } => {
                 self.addresses.retain(|owned| owned.index != index(link) || owned.address != *address);
             }
-            Step::AddRoute { route } | Step::RemoveRoute { route } => self.routes.retain(|owned| Route::from(owned) != *route),
-            Step::SetMtu { link, .. } | Step::RestoreMtu { link, .. } => self.mtus.retain(|mtu| mtu.index != index(link)),
+            Step::AddRoute { route } | Step::RemoveRoute { route } => {
+                self.routes.retain(|owned| Route::from(owned) != *route)
+            }
+            Step::SetMtu { link, .. } | Step::RestoreMtu { link, .. } => {
+                self.mtus.retain(|mtu| mtu.index != index(link))
+            }
             Step::WriteSysctl { name, .. } | Step::RestoreSysctl { name, .. } => {
                 self.sysctls.remove(name);
             }
