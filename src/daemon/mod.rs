@@ -3,7 +3,6 @@
 pub mod network;
 pub mod pictures;
 pub mod uplink;
-#[cfg(any())]
 pub mod control;
 mod last_good;
 pub mod logging;

@@ -20,4 +20,3 @@ pub mod vendors;
 pub mod watch;
 pub mod dns_socket;
 pub mod hosts_files;
-pub mod links;
