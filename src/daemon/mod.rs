@@ -11,3 +11,4 @@ mod run;
 pub mod views;
 
 pub use pictures::{Paths, Pictures};
+pub use run::{is_running, run};

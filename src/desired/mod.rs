@@ -2,12 +2,10 @@
 
 mod elements;
 mod hosts;
+pub mod names;
 pub mod network;
 mod ruleset;
 
 pub use elements::{elements, elements_after};
 pub use hosts::host_addresses;
 pub use ruleset::ruleset;
-//! Floor desired.
-
-pub mod names;

@@ -20,10 +20,12 @@ mod nat;
 mod compile;
 mod wire;
 mod text;
+mod describe;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use describe::{describe_forward, describe_rule};
 pub use hosts::HostAddresses;
 pub use policy::{End, EndName, Forward, Host, Network, Origin, Policy, Rule, Uplink, Verdict};
 pub use ruleset::{
