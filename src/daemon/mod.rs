@@ -1,5 +1,6 @@
 //! Floor 5: who owns what, and who runs when.
 
+pub mod dhcp;
 pub mod network;
 pub mod pictures;
 pub mod uplink;
