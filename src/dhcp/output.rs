@@ -152,13 +152,22 @@ impl fmt::Display for Event {
                 write!(f, "network {network}: {mac} uses {address} without a lease")
             }
             Event::Declined { network, address, withheld: true } => {
-                write!(f, "network {network}: a client found {address} in use by another; the address is withheld for an hour")
+                write!(
+                    f,
+                    "network {network}: a client found {address} in use by another; the address is withheld for an hour"
+                )
             }
             Event::Declined { network, address, withheld: false } => {
-                write!(f, "network {network}: a client found {address} in use by another; the address is reserved and stays in service")
+                write!(
+                    f,
+                    "network {network}: a client found {address} in use by another; the address is reserved and stays in service"
+                )
             }
             Event::ReservationHeld { host, address } => {
-                write!(f, "{address} is reserved for {host} but still leased to another client; {host} gets it when that lease ends")
+                write!(
+                    f,
+                    "{address} is reserved for {host} but still leased to another client; {host} gets it when that lease ends"
+                )
             }
             Event::ClockJumped { seconds } => {
                 write!(f, "the wall clock jumped by {seconds} s; leases keep their remaining time")

@@ -1,8 +1,9 @@
 //! Floor 4: effects. Sockets, netlink, nft, files, the clock, systemd. No decisions.
 
 pub mod clock;
+pub mod dhcp_socket;
+pub mod lease_store;
 pub mod config_files;
-pub mod links;
 pub mod neighbours;
 pub mod netlink;
 pub mod network;
@@ -13,3 +14,7 @@ pub mod nft_elements;
 pub mod nft_events;
 pub mod sysctl;
 pub mod vendors;
+pub mod watch;
+pub mod dns_socket;
+pub mod hosts_files;
+pub mod links;
