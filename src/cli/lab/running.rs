@@ -127,7 +127,7 @@ impl Lab {
     }
 
     /// Starts a DHCP client on each machine that has its address from DHCP, and waits for all leases.
-    fn start_clients(&mut self) -> Result<()> {
+    pub fn start_clients(&mut self) -> Result<()> {
         let names: Vec<String> = self
             .options
             .home
