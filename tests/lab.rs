@@ -17,5 +17,7 @@ mod faults;
 mod namespaces;
 #[path = "lab/reach.rs"]
 mod reach;
+#[path = "lab/uplink.rs"]
+mod uplink;
 #[path = "lab/verb.rs"]
 mod verb;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use labgate::cli::lab::{Home, Host, HostSpec, Lab, Lines, Options, Outcome, PATIENCE};
 
-use crate::support::{HEAD, dig, eventually, fixed, home, leases, options, start};
+use crate::support::{HEAD, dig, eventually, fixed, home, leases, options, possible, start};
 
 /// A helper of labgate's own that runs on a machine and is told things.
 pub struct Tool {
@@ -165,4 +165,20 @@ fn every_way_of_saving_the_file_is_noticed() {
     gateway_hup.gateway().expect("the gateway").signal(nix::sys::signal::Signal::SIGHUP).expect("SIGHUP");
     let web1 = gateway_hup.host("web1").expect("web1");
     eventually("signal.test", 10, || dig(&web1, &["@192.168.30.1", "web1.signal.test"]) == "192.168.30.10");
+}
+
+#[test]
+fn a_single_file_that_is_bind_mounted_as_into_a_container_is_noticed_too() {
+    if !possible() {
+        return;
+    }
+    let mut lab = Lab::lay(Options { config: large(""), ..options().home(crowd()) }).expect("the lab is laid");
+    let outside = lab.work().join("outside.toml");
+    std::fs::write(&outside, large("")).expect("a file");
+    let (from, to) = (outside.to_string_lossy().into_owned(), lab.config_path().to_string_lossy().into_owned());
+    lab.router().expect("the gateway").run(&["mount", "--bind", &from, &to]).expect("a bind mount");
+    lab.start_gateway().expect("the gateway starts");
+    std::fs::write(&outside, format!("[gateway]\ndomain = \"bound.test\"\n{}", large(""))).expect("an edit outside");
+    let web1 = lab.host("web1").expect("web1");
+    eventually("bound.test", 10, || dig(&web1, &["@192.168.30.1", "web1.bound.test"]) == "192.168.30.10");
 }
