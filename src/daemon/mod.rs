@@ -2,6 +2,8 @@
 
 pub mod network;
 pub mod pictures;
+pub mod uplink;
+#[cfg(any())]
 pub mod control;
 mod last_good;
 pub mod logging;
@@ -11,3 +13,4 @@ mod run;
 pub mod views;
 
 pub use pictures::{Paths, Pictures};
+pub use run::{is_running, run};

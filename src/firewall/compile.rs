@@ -1,8 +1,6 @@
 //! Policy → the one table: which chains there are and what they ask, in which order. Sets come from `permissions` and `nat`; here are those
 //! that describe the networks themselves.
 
-use std::net::Ipv4Addr;
-
 use super::nat::{self, NatSets};
 use super::permissions::{self, EndKind, ICMPV6, Shape, TCP, range4};
 use super::policy::{Network, Policy, Uplink, Verdict};
@@ -90,7 +88,7 @@ fn input(policy: &Policy, shapes: &[Shape]) -> Vec<Chain> {
         "iifname \"lo\" accept".to_owned(),
         "ct state established,related accept".to_owned(),
         "ct state invalid counter drop".to_owned(),
-        format!("meta l4proto {ICMPV6} jump icmpv6"),
+        format!("meta l4proto {ICMPV6} jump icmp_v6"),
     ];
     if policy.networks.iter().any(|network| network.dhcp) {
         rules.push(format!("iifname @dhcp_networks udp dport 67 accept {}", comment("DHCP")));
@@ -116,16 +114,16 @@ fn input(policy: &Policy, shapes: &[Shape]) -> Vec<Chain> {
             rules,
         },
         Chain {
-            name: "icmpv6",
+            name: "icmp_v6",
             comment: "what IPv6 cannot live without (RFC 4890)",
             hook: None,
-            rules: icmpv6(policy.uplink.as_ref()),
+            rules: icmp_v6(policy.uplink.as_ref()),
         },
         Chain { name: "spoofed", comment: "a source belongs to the network it comes from", hook: None, rules: spoofed() },
     ]
 }
 
-pub(super) fn icmpv6(uplink: Option<&Uplink>) -> Vec<String> {
+pub(super) fn icmp_v6(uplink: Option<&Uplink>) -> Vec<String> {
     let mut rules = vec![
         "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept".to_owned(),
         "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept".to_owned(),
@@ -268,7 +266,3 @@ fn comment(text: &str) -> String {
     format!("comment {}", quote(text))
 }
 
-/// The router's addresses, for explanations.
-pub(super) fn is_router(policy: &Policy, address: Ipv4Addr) -> bool {
-    policy.networks.iter().any(|network| network.router == address)
-}

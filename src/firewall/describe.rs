@@ -1,34 +1,54 @@
-//! Rules and forwards in words, as a person would say them.
+//! Rules, services and forwards in the words of the file.
 
+use std::fmt::{self, Write as _};
+
+use super::hosts::HostAddresses;
 use crate::config::{Config, Endpoint, PortForward, PortRange, Rule, Service, Transport};
 
-use super::HostAddresses;
-
-/// `web -> db tcp/5432`, as it stands in the file.
+/// A rule as the file writes it, in short: `web -> db tcp/5432`.
 pub fn describe_rule(config: &Config, rule: &Rule) -> String {
-    let ends = |ends: &[Endpoint]| ends.iter().map(|end| endpoint(config, end)).collect::<Vec<_>>().join(", ");
-    let services = |services: &[Service]| services.iter().map(service).collect::<Vec<_>>().join(", ");
-    let mut words = format!("{} -> {}", ends(&rule.from), ends(&rule.to));
+    let mut text = format!("{} -> {}", ends(config, &rule.from), ends(config, &rule.to));
     if !rule.services.is_empty() {
-        words = format!("{words} {}", services(&rule.services));
+        let _ = write!(text, " {}", services(&rule.services));
     }
     if !rule.except.is_empty() {
-        words = format!("{words} except {}", services(&rule.except));
+        let _ = write!(text, " except {}", services(&rule.except));
     }
-    rule.name.as_ref().map_or(words.clone(), |name| format!("{words} ({name})"))
+    named(text, rule.name.as_deref())
 }
 
-/// `tcp/443 -> nas 192.168.1.10:443`, with the address the target has now.
-pub fn describe_forward(config: &Config, addresses: &HostAddresses, forward: &PortForward) -> String {
-    let transports: Vec<_> = forward.transports.iter().map(|transport| transport_name(*transport)).collect();
-    let port = forward.target_port.map_or_else(|| range(forward.ports), |port| port.to_string());
-    let target = addresses.get(forward.host).map_or_else(|| "no address yet".to_owned(), |address| format!("{address}:{port}"));
-    let words = format!("{}/{} -> {} {target}", transports.join("+"), range(forward.ports), config.hosts[forward.host].name);
-    forward.name.as_ref().map_or(words.clone(), |name| format!("{words} ({name})"))
+/// A forward in short: `tcp/443 -> nas (192.168.1.10)`.
+pub fn describe_forward(config: &Config, hosts: &HostAddresses, forward: &PortForward) -> String {
+    let transports: Vec<&str> = forward.transports.iter().map(|transport| transport_name(*transport)).collect();
+    let mut text = format!("{}/{} -> {}", transports.join("+"), Ports(forward.ports), config.hosts[forward.host].name);
+    if let Some(port) = forward.target_port {
+        let _ = write!(text, ":{port}");
+    }
+    match hosts.get(forward.host) {
+        Some(address) => drop(write!(text, " ({address})")),
+        None => text.push_str(" (no address now)"),
+    }
+    if !forward.from.is_empty() {
+        let sources: Vec<String> = forward.from.iter().map(ToString::to_string).collect();
+        let _ = write!(text, " from {}", sources.join(", "));
+    }
+    named(text, forward.name.as_deref())
 }
 
-fn endpoint(config: &Config, end: &Endpoint) -> String {
-    match end {
+fn named(text: String, name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("{text} \"{name}\""),
+        None => text,
+    }
+}
+
+fn ends(config: &Config, endpoints: &[Endpoint]) -> String {
+    let shown: Vec<String> = endpoints.iter().map(|endpoint| end(config, endpoint)).collect();
+    shown.join(", ")
+}
+
+fn end(config: &Config, endpoint: &Endpoint) -> String {
+    match endpoint {
         Endpoint::Network(index) => config.networks[*index].name.to_string(),
         Endpoint::Host(index) => config.hosts[*index].name.to_string(),
         Endpoint::Group(index) => config.groups[*index].name.to_string(),
@@ -39,25 +59,36 @@ fn endpoint(config: &Config, end: &Endpoint) -> String {
     }
 }
 
-fn service(service: &Service) -> String {
-    match service {
-        Service::Tcp(ports) => with_ports("tcp", *ports),
-        Service::Udp(ports) => with_ports("udp", *ports),
-        Service::Icmp => "icmp".to_owned(),
-    }
+fn services(services: &[Service]) -> String {
+    let shown: Vec<String> = services
+        .iter()
+        .map(|service| match service {
+            Service::Tcp(super::ALL_PORTS) => "tcp".to_owned(),
+            Service::Udp(super::ALL_PORTS) => "udp".to_owned(),
+            Service::Tcp(range) => format!("tcp/{}", Ports(*range)),
+            Service::Udp(range) => format!("udp/{}", Ports(*range)),
+            Service::Icmp => "icmp".to_owned(),
+        })
+        .collect();
+    shown.join(", ")
 }
 
-fn with_ports(protocol: &str, ports: PortRange) -> String {
-    if ports.last == u16::MAX && ports.first <= 1 { protocol.to_owned() } else { format!("{protocol}/{}", range(ports)) }
-}
-
-fn range(ports: PortRange) -> String {
-    if ports.first == ports.last { ports.first.to_string() } else { format!("{}-{}", ports.first, ports.last) }
-}
-
-fn transport_name(transport: Transport) -> &'static str {
+/// `tcp` or `udp`.
+pub(super) fn transport_name(transport: Transport) -> &'static str {
     match transport {
         Transport::Tcp => "tcp",
         Transport::Udp => "udp",
+    }
+}
+
+/// `443` or `1000-2000`.
+pub(super) struct Ports(pub PortRange);
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.first == self.0.last {
+            return self.0.first.fmt(f);
+        }
+        write!(f, "{}-{}", self.0.first, self.0.last)
     }
 }

@@ -20,10 +20,14 @@ mod nat;
 mod compile;
 mod wire;
 mod text;
+mod closed;
+mod describe;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use closed::closed_ruleset;
+pub use describe::{describe_forward, describe_rule};
 pub use hosts::HostAddresses;
 pub use policy::{End, EndName, Forward, Host, Network, Origin, Policy, Rule, Uplink, Verdict};
 pub use ruleset::{

@@ -80,7 +80,9 @@ fn write_element(text: &mut String, element: &Element, counter: Option<Counter>)
     if let Some(Counter { packets, bytes }) = counter {
         let _ = write!(text, " counter packets {packets} bytes {bytes}");
     }
-    let _ = write!(text, " comment {}", quote(&element.comment));
+    if !element.comment.is_empty() {
+        let _ = write!(text, " comment {}", quote(&element.comment));
+    }
     let _ = match element.data {
         Data::None => Ok(()),
         Data::Accept => write!(text, " : accept"),
