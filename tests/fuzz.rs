@@ -22,6 +22,28 @@ fn dhcp() {
     run("dhcp");
 }
 
+#[test]
+fn dns() {
+    run("dns");
+}
+
+#[test]
+fn upstream() {
+    run("upstream");
+}
+
+#[test]
+fn hosts() {
+    run("hosts");
+}
+
+#[test]
+fn every_target_is_run() {
+    let runs = include_str!("fuzz.rs").matches("\n    run(\"").count();
+    let binaries = include_str!("../fuzz/Cargo.toml").matches("[[bin]]").count();
+    assert_eq!((runs, binaries), (targets::TARGETS.len(), targets::TARGETS.len()));
+}
+
 fn run(name: &str) {
     let target = targets::TARGETS.iter().find(|(known, _)| *known == name).expect("a target of that name").1;
     let inputs = inputs(name);
