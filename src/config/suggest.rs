@@ -42,7 +42,9 @@ mod tests {
         let near = |word| nearest(word, words.into_iter());
         assert_eq!(near("intreface"), Some("interface"));
         assert_eq!(near("Adress"), Some("address"));
-        assert_eq!(near("dcph"), None);
+        assert_eq!(near("dcph"), Some("dhcp"));
+        assert_eq!(near("dpch"), Some("dhcp"));
+        assert_eq!(near("dns"), None);
         assert_eq!(near("dchp"), Some("dhcp"));
         assert_eq!(near("wan"), Some("lan"));
         assert_eq!(near("web"), None);

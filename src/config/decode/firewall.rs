@@ -60,11 +60,18 @@ fn rules(context: &mut Context, fields: Fields<'_>, known: &Known<'_>, key: &str
 
 fn rule(context: &mut Context, known: &Known<'_>, node: &Node, key: &str) -> Option<Rule> {
     let Value::Table(table) = &node.value else {
-        context.wrong_type(node, key, "a list of rules").help("a rule is `{ from = \"lan\", to = \"iot\" }`");
+        context
+            .error(
+                "wrong-type",
+                node.span,
+                format!("a rule of `{key}` must be a table, not {}", node.value.type_name()),
+            )
+            .label("expected a rule")
+            .help("as in `{ from = \"lan\", to = \"iot\" }`");
         return None;
     };
-    let fields = context.fields(table, &keys::RULE, "rule");
-    let mut end = |key: &str| match fields.require(context, key, "rule", node.span) {
+    let fields = context.fields(table, &keys::RULE, "a rule");
+    let mut end = |key: &str| match fields.require(context, key, "a rule", node.span) {
         Some(node) => endpoints(context, known, node, key),
         None => Vec::new(),
     };
