@@ -74,7 +74,7 @@ impl Context {
             broken_lines: HashSet::new(),
             errors: 0,
             warnings: 0,
-            searches_left: 200,
+            searches_left: 120,
         }
     }
 
@@ -84,6 +84,11 @@ impl Context {
 
     pub fn errors(&self) -> usize {
         self.errors
+    }
+
+    /// Counts errors that are not kept with their words.
+    pub fn count_errors(&mut self, more: usize) {
+        self.errors += more;
     }
 
     /// Reports an error; labels and help are added to what comes back.
@@ -154,6 +159,7 @@ impl Context {
 
     /// Opens a table: reports every key that `keys` does not have, or not yet.
     pub fn fields<'t>(&mut self, table: &'t Table, keys: &'static Keys, title: &str) -> Fields<'t> {
+        let mut misspelt = 0;
         for entry in &table.entries {
             match keys.keys.iter().find(|key| key.name == entry.key) {
                 Some(key) if key.status == Status::NotYet => self.not_yet(entry.key_span, title, &entry.key),
@@ -161,10 +167,10 @@ impl Context {
                     self.not_yet(entry.node.span, title, &format!("{} = true", entry.key));
                 }
                 Some(_) => {}
-                None => self.unknown_key(entry, keys, title),
+                None => misspelt |= self.unknown_key(entry, keys, title),
             }
         }
-        Fields { table, keys }
+        Fields { table, keys, misspelt }
     }
 
     /// Refuses something that is understood but has no effect yet.
@@ -179,7 +185,8 @@ impl Context {
             .help("take it out; a later version will have it");
     }
 
-    fn unknown_key(&mut self, entry: &Entry, keys: &'static Keys, title: &str) {
+    /// Reports a key that `keys` does not have; gives the bit of the one that was meant.
+    fn unknown_key(&mut self, entry: &Entry, keys: &'static Keys, title: &str) -> u64 {
         let near = self.nearest(&entry.key, keys.keys.iter().map(|key| key.name));
         let message = match title {
             "" => format!("{} is no table of the configuration", shown(&entry.key)),
@@ -191,6 +198,7 @@ impl Context {
             Some(near) => finding.label("unknown").help(format!("did you mean `{near}`?")),
             None => finding.label("unknown").help(format!("known here: {}", names.join(", "))),
         };
+        near.map_or(0, |near| key_bit(keys, near))
     }
 
     /// Reports a value of the wrong type.
@@ -310,6 +318,10 @@ fn is_words(title: &str) -> bool {
     title.starts_with("a ")
 }
 
+fn key_bit(keys: &Keys, name: &str) -> u64 {
+    keys.keys.iter().position(|key| key.name == name).map_or(0, |index| 1 << index)
+}
+
 fn titled(title: &str) -> String {
     if is_words(title) { title.to_owned() } else { format!("`{title}`") }
 }
@@ -319,6 +331,8 @@ fn titled(title: &str) -> String {
 pub(super) struct Fields<'t> {
     table: &'t Table,
     keys: &'static Keys,
+    /// Bit by bit the keys that are there, misspelt: they are not missing as well.
+    misspelt: u64,
 }
 
 impl<'t> Fields<'t> {
@@ -331,7 +345,7 @@ impl<'t> Fields<'t> {
     /// The value of `key`, or an error at `owner`.
     pub fn require(&self, context: &mut Context, key: &str, title: &str, owner: Span) -> Option<&'t Node> {
         let found = self.get(key);
-        if found.is_none() {
+        if found.is_none() && self.misspelt & key_bit(self.keys, key) == 0 {
             let example = self.keys.keys.iter().find(|known| known.name == key).map_or("", |known| known.example);
             context
                 .error("missing-key", owner, format!("{} lacks `{key}`", titled(title)))

@@ -6,6 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::context::Context;
+use super::report::KEPT;
 use super::source::Span;
 use super::syntax;
 use super::values::shown;
@@ -97,9 +98,10 @@ pub(super) fn parse(context: &mut Context, readable: &[bool]) -> Table {
     for (file, _) in readable.iter().enumerate().filter(|(_, readable)| **readable) {
         let text = context.files()[file].text.clone();
         let (table, errors) = DeTable::parse_recoverable(&text);
-        for error in &errors {
+        for error in errors.iter().take(KEPT) {
             syntax::report(context, file, &text, error);
         }
+        context.count_errors(errors.len().saturating_sub(KEPT));
         let table = convert_table(file, &text, table.into_inner(), false);
         root.merge(table, context);
     }

@@ -8,9 +8,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::desired::network::UplinkAddress;
 use crate::dns::LocalNames;
 use crate::firewall::SetElements;
-use crate::linux::links::Links;
+use crate::model::Links;
 use crate::model::{Bindings, UnixSeconds};
 
 /// Folders and files of this instance, from the command line or the environment.
@@ -31,6 +32,8 @@ pub struct Uplink {
     pub resolvers: Vec<Ipv4Addr>,
     /// A sentence for `labgate status`.
     pub state: String,
+    /// What our own DHCP client holds there.
+    pub address: UplinkAddress,
 }
 
 /// How one subsystem is, for `labgate status`: each task writes its own row.

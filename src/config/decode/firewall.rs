@@ -163,17 +163,20 @@ fn outside_name(context: &mut Context, known: &Known<'_>, span: Span, text: &str
 /// A literal address where the file has a name for it: the name would follow a change.
 fn literal(context: &mut Context, known: &Known<'_>, span: Span, net: IpNet) {
     let IpNet::V4(net) = net else { return };
-    let host = (net.prefix_len() == 32).then(|| known.reserved.addresses.get(&net.addr())).flatten();
-    let (name, place) = if let Some(index) = host {
-        let host = &known.hosts[*index];
-        (host.name.to_string(), host.span)
-    } else if let Some(index) = known.reserved.networks.get(&net) {
+    let reserved = known.reserved;
+    let single = (net.prefix_len() == 32).then_some(net.addr());
+    let (what, name, place) = if let Some(host) = single.and_then(|address| reserved.addresses.get(&address)) {
+        let host = &known.hosts[*host];
+        (net.addr().to_string(), host.name.to_string(), host.span)
+    } else if let Some(index) = single.and_then(|address| reserved.routers.get(&address)) {
+        let place = known.networks[*index].address.as_ref().map_or(span, |address| address.span);
+        (net.addr().to_string(), "router".to_owned(), place)
+    } else if let Some(index) = reserved.networks.get(&net) {
         let network = &known.networks[*index];
-        (network.name.to_string(), network.span)
+        (net.to_string(), network.name.to_string(), network.span)
     } else {
         return;
     };
-    let what = if host.is_some() { net.addr().to_string() } else { net.to_string() };
     context
         .warn("literal-address", span, format!("{what} is `{name}`"))
         .label("written as an address")
