@@ -18,11 +18,17 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+#[warn(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod model;
+#[warn(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod config;
+#[warn(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod dhcp;
+#[warn(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod dns;
+#[warn(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod firewall;
+#[warn(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod desired;
 pub mod linux;
 pub mod daemon;

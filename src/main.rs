@@ -1,2 +1,7 @@
 //! The process: arguments → verb → exit code.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    labgate::cli::main()
+}

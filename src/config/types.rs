@@ -237,7 +237,7 @@ pub enum Endpoint {
 }
 
 /// Ports and protocol of a rule: one item of `port` or `except`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Service {
     /// `"tcp/443"`, `"tcp/1000-2000"`, `"tcp"` (all ports).
     Tcp(PortRange),
@@ -254,6 +254,11 @@ pub struct PortRange {
     pub first: u16,
     /// Last port, not below the first.
     pub last: u16,
+}
+
+impl PortRange {
+    /// All ports: what `"tcp"` alone means.
+    pub const ALL: PortRange = PortRange { first: 0, last: u16::MAX };
 }
 
 /// A rule of `firewall.allow` or `firewall.deny`.

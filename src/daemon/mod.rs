@@ -1,5 +1,18 @@
 //! Floor 5: who owns what, and who runs when.
 
+pub mod dhcp;
+pub mod network;
 pub mod pictures;
 pub mod dns;
 pub mod forwarder;
+pub mod uplink;
+pub mod control;
+mod last_good;
+pub mod logging;
+mod reconcile;
+pub mod reload;
+mod run;
+pub mod views;
+
+pub use pictures::{Paths, Pictures};
+pub use run::{is_running, run};

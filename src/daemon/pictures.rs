@@ -2,15 +2,17 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::desired::network::UplinkAddress;
 use crate::dns::LocalNames;
-use crate::linux::links::Links;
-use crate::model::Bindings;
+use crate::firewall::SetElements;
+use crate::model::Links;
+use crate::model::{Bindings, UnixSeconds};
 
 /// Folders and files of this instance, from the command line or the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,15 +32,30 @@ pub struct Uplink {
     pub resolvers: Vec<Ipv4Addr>,
     /// A sentence for `labgate status`.
     pub state: String,
+    /// What our own DHCP client holds there.
+    pub address: UplinkAddress,
 }
 
 /// How one subsystem is, for `labgate status`: each task writes its own row.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Health {
     /// Whether it does all it should.
     pub good: bool,
     /// One sentence: what it does, or what hinders it and what helps.
     pub words: String,
+}
+
+/// What nft has.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// The configuration the kernel's table was made from; `None` before the first.
+    pub config: Option<Arc<Config>>,
+    /// The configuration that the kernel refused last, and its words; gone as soon as one is taken.
+    pub refused: Option<(Arc<Config>, String)>,
+    /// When the table was last replaced, on the wall clock.
+    pub replaced_unix: UnixSeconds,
+    /// Set elements as they stand in the kernel.
+    pub elements: Arc<SetElements>,
 }
 
 /// All pictures, and the folders.
@@ -53,13 +70,46 @@ pub struct Pictures {
     pub links: watch::Sender<Arc<Links>>,
     /// What the uplink learned. Writer: the uplink task.
     pub uplink: watch::Sender<Arc<Uplink>>,
-    /// Names that are answered locally. Writers: reload for the fixed part, the DHCP task for leases.
+    /// Names that are answered locally. Two writers, reload for the fixed part and the DHCP task for leases, so changes go through
+    /// [`Pictures::update_names`].
     pub names: ArcSwap<LocalNames>,
+    names_writer: Mutex<()>,
+    /// Held while a reload is under way: one at a time.
+    pub reloading: tokio::sync::Mutex<()>,
+    /// What is wrong with the file as it stands, rendered, when an older one is running because of it. Writer: reload.
+    pub rejected: watch::Sender<Option<Arc<str>>>,
+    /// What the kernel's table was made from. Writer: reconcile.
+    pub applied: watch::Sender<Applied>,
     /// Health by subsystem (`dhcp`, `dns`, `firewall`, `network`, `uplink`, `config`, and finer: `dhcp lan`).
     pub health: watch::Sender<Arc<std::collections::BTreeMap<String, Health>>>,
 }
 
 impl Pictures {
+    /// Empty pictures around a first configuration.
+    pub fn new(paths: Paths, config: Arc<Config>) -> Self {
+        Pictures {
+            paths,
+            config: watch::Sender::new(config),
+            bindings: watch::Sender::default(),
+            links: watch::Sender::default(),
+            uplink: watch::Sender::default(),
+            names: ArcSwap::default(),
+            names_writer: Mutex::default(),
+            reloading: tokio::sync::Mutex::default(),
+            rejected: watch::Sender::default(),
+            applied: watch::Sender::default(),
+            health: watch::Sender::default(),
+        }
+    }
+
+    /// Changes the local names; readers see the old or the new ones, whole.
+    pub fn update_names<R>(&self, change: impl FnOnce(&LocalNames) -> (LocalNames, R)) -> R {
+        let _alone = self.names_writer.lock().unwrap_or_else(|poison| poison.into_inner());
+        let (names, result) = change(&self.names.load());
+        self.names.store(Arc::new(names));
+        result
+    }
+
     /// Writes one row of the health table; readers wake only where it changed.
     pub fn report(&self, subsystem: &str, good: bool, words: impl Into<String>) {
         let row = Health { good, words: words.into() };
@@ -74,6 +124,8 @@ impl Pictures {
 
     /// Takes a row out of the health table.
     pub fn forget_report(&self, subsystem: &str) {
-        self.health.send_if_modified(|table| table.contains_key(subsystem) && Arc::make_mut(table).remove(subsystem).is_some());
+        self.health.send_if_modified(|table| {
+            table.contains_key(subsystem) && Arc::make_mut(table).remove(subsystem).is_some()
+        });
     }
 }

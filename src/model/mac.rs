@@ -62,7 +62,9 @@ mod tests {
         let mac: MacAddr = "52-54-00-00-01-AF".parse().unwrap();
         assert_eq!(mac.to_string(), "52:54:00:00:01:af");
         assert!(mac.is_local() && !mac.is_multicast());
-        for wrong in ["", "52:54:00:00:01", "52:54:00:00:01:10:11", "52:54:00:00:01:1", "+2:54:00:00:01:10", "zz:54:00:00:01:10"] {
+        for wrong in
+            ["", "52:54:00:00:01", "52:54:00:00:01:10:11", "52:54:00:00:01:1", "+2:54:00:00:01:10", "zz:54:00:00:01:10"]
+        {
             assert!(wrong.parse::<MacAddr>().is_err(), "{wrong}");
         }
     }

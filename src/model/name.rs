@@ -80,8 +80,7 @@ impl DomainName {
 
     /// Whether this name is `zone` or stands below it.
     pub fn is_within(&self, zone: &DomainName) -> bool {
-        zone.0.is_empty()
-            || self.0.strip_suffix(&*zone.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        zone.0.is_empty() || self.0.strip_suffix(&*zone.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 }
 

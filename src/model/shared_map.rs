@@ -89,7 +89,9 @@ impl<K: Hash + Eq + Clone, V: Clone> SharedMap<K, V> {
                     now => found.push((key, Some(value), now)),
                 }
             }
-            found.extend(new.iter().filter(|(key, _)| !old.contains_key(*key)).map(|(key, value)| (key, None, Some(value))));
+            found.extend(
+                new.iter().filter(|(key, _)| !old.contains_key(*key)).map(|(key, value)| (key, None, Some(value))),
+            );
         }
         found
     }

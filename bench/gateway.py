@@ -1,0 +1,165 @@
+"""The gateway of the packet benches: rule sets put in place, packets sent past them.
+
+A rule set is text for `nft -f`, or a labgate.Files: then the daemon is started
+and keeps its own table, as it would at home.
+"""
+
+import json
+import socket
+import struct
+import threading
+import time
+
+import labgate
+import rulesets
+from lab import GW_UP, LAN, UP, Server, sh
+
+SO_TIMESTAMPNS = 35
+ETH_P_ALL = 3
+
+
+class Gateway:
+    """The namespaces' link addresses, what is loaded now, and senders for both directions."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.daemon = None
+        self.mac = {}
+        for ns, iface in (("lan", "lan0"), ("gw", "gwlan"), ("gw", "gwup"), ("up", "up0")):
+            row = json.loads(sh("ip", "-j", "-n", lab.ns(ns), "link", "show", iface).stdout)[0]
+            self.mac[iface] = row["address"]
+
+    def nft(self, text, ns="gw"):
+        self.lab.run(ns, "nft", "-f", self.lab.file("rules.nft", text), cpu=1)
+
+    def rules(self, shape, **what):
+        """A rule set of one shape: "linear", "map", "hand" or "labgate"."""
+        return labgate.rules(self.lab, **what) if shape == "labgate" else rulesets.ruleset(shape, **what)
+
+    def load(self, rules):
+        """Put `rules` in place of whatever was there, and forget all connections."""
+        self.unload()
+        if isinstance(rules, str):
+            self.nft("flush ruleset\n" + rules)
+        else:
+            self.daemon = Server(self.lab, rules.argv())
+            self.wait_open(rules)
+        self.lab.run("gw", "conntrack", "-F", check=False)
+
+    def unload(self):
+        if self.daemon:
+            self.daemon.stop()
+            self.daemon = None
+
+    def wait_open(self, rules, limit=60):
+        """Until packets pass outwards and, where there are forwards of UDP, through the last of them."""
+        stop = time.monotonic() + limit
+        while time.monotonic() < stop:
+            if not self.daemon.alive():
+                raise RuntimeError("labgate ended:\n" + self.daemon.tail())
+            seen = [self.blast_out("--src-ip", LAN, "--sport", 40000, "--dport", 9, "--count", 10)]
+            if rules.last_forward:
+                seen.append(self.blast_in("--src-ip", UP, "--sport", 40000, "--dport", rules.last_forward, "--count", 10))
+            if all(r["arrived"] >= 8 for r in seen):
+                return
+            time.sleep(0.05)
+        raise RuntimeError("labgate lets nothing pass:\n" + self.daemon.tail())
+
+    def sinks(self, on):
+        """Drop test packets as they enter the end hosts, before any socket."""
+        for ns, iface in (("lan", "lan0"), ("up", "up0")):
+            self.nft("flush ruleset\n" + (f"""table netdev sink {{
+  chain in {{
+    type filter hook ingress device "{iface}" priority 0; policy accept;
+    udp dport {{ 67, 68 }} accept
+    ip protocol udp drop
+  }}
+}}
+""" if on else ""), ns)
+
+    def neighbours(self):
+        """Fixed ARP entries for every inner address the tests forward to."""
+        lines = [f"neigh replace 10.77.{x}.{y} lladdr {self.mac['lan0']} dev gwlan nud permanent"
+                 for x in range(100, 250) for y in range(1, 251)]
+        limits = [f"net.ipv4.neigh.default.gc_thresh{n}=100000" for n in (3, 2, 1)]
+        self.lab.run("gw", "sysctl", "-qw", *limits, check=False)
+        self.lab.run("gw", "ip", "-batch", self.lab.file("neigh", "\n".join(lines) + "\n"), check=False)
+        self.lab.run("gw", "ip", "neigh", "replace", UP, "lladdr", self.mac["up0"], "dev", "gwup", "nud", "permanent")
+
+    def link_stats(self, ns, iface):
+        row = json.loads(sh("ip", "-j", "-s", "-n", self.lab.ns(ns), "link", "show", iface).stdout)[0]
+        return row["stats64"]["rx"]["packets"]
+
+    def blast_out(self, *flags):
+        """Packets from lan to up."""
+        return self.blast("lan", "lan0", "gwlan", "up", "up0", "--dst-ip", UP, *flags)
+
+    def blast_in(self, *flags):
+        """Packets from up to the gateway's outer address."""
+        return self.blast("up", "up0", "gwup", "lan", "lan0", "--dst-ip", GW_UP, *flags)
+
+    def sender(self, ns, iface, first_hop, *flags):
+        return ["--iface", iface, "--dst-mac", self.mac[first_hop], "--src-mac", self.mac[iface], *flags]
+
+    def blast(self, ns, iface, first_hop, far_ns, far_iface, *flags):
+        before = self.link_stats(far_ns, far_iface)
+        row = self.lab.json(ns, "pktblast", *self.sender(ns, iface, first_hop, *flags))
+        row["arrived"] = self.link_stats(far_ns, far_iface) - before
+        row["delivered"] = round(row["arrived"] / max(1, row["sent"]), 4)
+        return row
+
+
+class Watch:
+    """Sees UDP packets enter an end host's interface, with the kernel's time stamps."""
+
+    def __init__(self, lab, ns, iface):
+        self.seen = {}
+        self.wanted = None
+        self.ended = False
+        self.socket = lab.in_namespace(ns, lambda: self._open(iface))
+        self.thread = threading.Thread(target=self._listen, daemon=True)
+        self.thread.start()
+
+    @staticmethod
+    def _open(iface):
+        s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        s.bind((iface, 0))
+        s.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        s.settimeout(0.1)
+        return s
+
+    def expect(self, wanted):
+        """From now on note when `wanted(source port, destination port, payload)` first gives each of its labels."""
+        self.seen, self.wanted = {}, wanted
+
+    def wait(self, label, limit):
+        """Wall-clock seconds of the first packet with that label."""
+        stop = time.monotonic() + limit
+        while label not in self.seen:
+            if time.monotonic() > stop:
+                raise RuntimeError(f"no {label} came through within {limit} s")
+            time.sleep(0.001)
+        return self.seen[label]
+
+    def _listen(self):
+        while not self.ended:
+            try:
+                frame, extra, _, where = self.socket.recvmsg(2048, 64)
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+            if where[2] == socket.PACKET_OUTGOING or len(frame) < 42 or frame[12:14] != b"\x08\x00" or frame[23] != 17:
+                continue
+            at = 14 + (frame[14] & 15) * 4
+            source, dest = struct.unpack("!HH", frame[at:at + 4])
+            label = self.wanted and self.wanted(source, dest, frame[at + 8:])
+            if label and label not in self.seen:
+                s, ns = struct.unpack("qq", extra[0][2])
+                self.seen[label] = s + ns / 1e9
+
+    def close(self):
+        self.ended = True
+        self.thread.join()
+        self.socket.close()

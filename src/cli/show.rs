@@ -1,0 +1,69 @@
+//! Text for a person: columns, times, colours where a terminal reads along.
+
+use std::io::{IsTerminal, Write};
+
+/// Prints a line to standard output.
+///
+/// # Errors
+/// Where the reader went away.
+pub fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
+}
+
+/// Prints one JSON document.
+///
+/// # Errors
+/// Where the reader went away.
+pub fn json(document: &impl serde::Serialize) -> anyhow::Result<()> {
+    line(serde_json::to_string_pretty(document)?)
+}
+
+/// Whether standard output wants colours: a terminal, and `NO_COLOR` unset (no-color.org).
+pub fn colour() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Prints rows under a heading, each column as wide as its widest cell.
+///
+/// # Errors
+/// Where the reader went away.
+pub fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> anyhow::Result<()> {
+    let mut widths = heading.map(|cell| cell.chars().count());
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let print = |cells: [&str; N]| {
+        let text: String = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}  ")).collect();
+        line(text.trim_end())
+    };
+    print(heading)?;
+    rows.iter().try_for_each(|row| print(std::array::from_fn(|column| row[column].as_str())))
+}
+
+/// A span in words, by its two largest units: `5 h 12 m`.
+pub fn span(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} m {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {minutes} m"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+/// A cell that may be empty.
+pub fn or_dash(text: Option<impl ToString>) -> String {
+    text.map_or_else(|| "-".to_owned(), |text| text.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::span;
+
+    #[test]
+    fn spans_in_words() {
+        assert_eq!([span(9), span(61), span(18_720), span(90_000)], ["9 s", "1 m 1 s", "5 h 12 m", "1 d 1 h"]);
+    }
+}

@@ -1,0 +1,223 @@
+//! The verbs that ask, check and steer.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::CommandFactory;
+use serde::de::DeserializeOwned;
+
+use super::show::{self, or_dash, span};
+use super::{Cli, Common, ERROR};
+use crate::config;
+use crate::daemon::control::{self, Request};
+use crate::daemon::reload::Outcome;
+use crate::daemon::{self, logging, views};
+use crate::desired;
+use crate::firewall::{self, Policy};
+use crate::linux::{config_files, network, nft};
+use crate::model::Bindings;
+
+/// Exit code of `explain` for a denial.
+const DENIED: u8 = 3;
+
+type Done = anyhow::Result<ExitCode>;
+
+fn wait<F: Future>(future: F) -> anyhow::Result<F::Output> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
+}
+
+/// Asks the daemon; prints the document where `--json` asks for it, else gives it back to be shown.
+fn ask<T: DeserializeOwned>(common: &Common, request: Request) -> anyhow::Result<Option<T>> {
+    let document = wait(control::ask(&common.runtime_dir, &request))??;
+    if common.json {
+        show::json(&document)?;
+        return Ok(None);
+    }
+    Ok(Some(serde_json::from_value(document).context("the running gateway speaks another version of labgate")?))
+}
+
+pub fn run(common: &Common) -> Done {
+    logging::start();
+    daemon::run(common.paths())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn check(common: &Common, file: Option<&Path>) -> Done {
+    let path = file.unwrap_or(&common.config);
+    let sources = config_files::read(path)?;
+    let checked = config::check(&sources);
+    let good = checked.config.is_some();
+    if common.json {
+        show::json(&checked.report)?;
+    } else {
+        let text = checked.report.render(show::colour());
+        if !text.trim().is_empty() {
+            show::line(text.trim_end())?;
+            show::line("")?;
+        }
+        show::line(checked.report.summary())?;
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(ERROR) })
+}
+
+pub fn schema() -> Done {
+    bail!("to come")
+}
+
+pub fn status(common: &Common) -> Done {
+    let document = wait(control::ask(&common.runtime_dir, &Request::Status))??;
+    let status: views::Status = serde_json::from_value(document.clone())?;
+    let code = if status.state == "good" { ExitCode::SUCCESS } else { ExitCode::from(ERROR) };
+    if common.json {
+        show::json(&document)?;
+        return Ok(code);
+    }
+    show::line(format!("labgate {}  {}  (pid {}, {})", status.version, status.state, status.pid, status.config))?;
+    if let Some(reason) = &status.rejected {
+        show::line(format!("\nThe file cannot be used as it stands; what ran before runs on:\n{reason}"))?;
+    }
+    show::line("")?;
+    let rows: Vec<_> = status
+        .networks
+        .iter()
+        .map(|row| [row.name.clone(), row.interface.clone(), row.address.clone(), if row.up { "up" } else { "down" }.to_owned(), row.leases.to_string()])
+        .collect();
+    show::table(["NETWORK", "INTERFACE", "ADDRESS", "LINK", "LEASES"], &rows)?;
+    show::line("")?;
+    if !status.uplink.is_empty() {
+        let resolvers: Vec<String> = status.resolvers.iter().map(|address| address.to_string()).collect();
+        show::line(format!("uplink: {}; resolvers: {}", status.uplink, if resolvers.is_empty() { "none".to_owned() } else { resolvers.join(", ") }))?;
+    }
+    for (name, health) in &status.subsystems {
+        show::line(format!("{} {name}: {}", if health.good { "ok  " } else { "BAD " }, health.words))?;
+    }
+    Ok(code)
+}
+
+pub fn leases(common: &Common) -> Done {
+    if let Some(rows) = ask::<Vec<views::Lease>>(common, Request::Leases)? {
+        let rows: Vec<_> = rows
+            .into_iter()
+            .map(|row| [or_dash(row.name), row.address.to_string(), row.network, or_dash(row.mac), row.how, row.remaining_seconds.map_or("for ever".to_owned(), span)])
+            .collect();
+        show::table(["NAME", "ADDRESS", "NETWORK", "MAC", "HOW", "REMAINS"], &rows)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn hosts(common: &Common) -> Done {
+    if let Some(rows) = ask::<Vec<views::Device>>(common, Request::Hosts)? {
+        let how = |row: &views::Device| {
+            let how = row.remaining_seconds.map_or(row.how.clone(), |seconds| format!("{} {}", row.how, span(seconds)));
+            row.note.as_ref().map_or(how.clone(), |note| format!("{how}, {note}"))
+        };
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                let seen = if row.seen { "now" } else { "-" }.to_owned();
+                [or_dash(row.name.as_ref()), or_dash(row.address), or_dash(row.network.as_ref()), or_dash(row.mac.as_ref()), or_dash(row.vendor.as_ref()), how(row), seen]
+            })
+            .collect();
+        show::table(["NAME", "ADDRESS", "NETWORK", "MAC", "VENDOR", "HOW", "SEEN"], &rows)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn rules(common: &Common) -> Done {
+    counted(common, Request::Rules, "RULE")
+}
+
+pub fn forwards(common: &Common) -> Done {
+    counted(common, Request::Forwards, "FORWARD")
+}
+
+fn counted(common: &Common, request: Request, heading: &str) -> Done {
+    if let Some(rows) = ask::<Vec<views::Counted>>(common, request)? {
+        let rows: Vec<_> = rows.into_iter().map(|row| [row.place, row.what, row.packets.to_string(), row.bytes.to_string()]).collect();
+        show::table(["PLACE", heading, "PACKETS", "BYTES"], &rows)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a gateway runs by this very file. Where it runs by another, `--config` names a file that is not in effect yet.
+fn runs_by_this_file(common: &Common) -> bool {
+    let Ok(Ok(status)) = wait(control::ask(&common.runtime_dir, &Request::Status)) else { return false };
+    let same = |a: &Path, b: &Path| a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+    status["config"].as_str().is_some_and(|running| same(Path::new(running), &common.config))
+}
+
+pub fn explain(_common: &Common, _from: String, _to: String, _proto: String) -> Done {
+    bail!("to come")
+}
+
+pub fn reload(common: &Common) -> Done {
+    let document = wait(control::ask(&common.runtime_dir, &Request::Reload))??;
+    if common.json {
+        show::json(&document)?;
+    }
+    let (code, words) = match serde_json::from_value(document)? {
+        Outcome::Unchanged { warnings } => (ExitCode::SUCCESS, format!("{warnings}\nthe file says what is already running")),
+        Outcome::Applied { warnings } => (ExitCode::SUCCESS, format!("{warnings}\nthe new configuration is in effect")),
+        Outcome::Rejected { reason } => (ExitCode::from(ERROR), reason),
+    };
+    if !common.json {
+        show::line(words.trim())?;
+    }
+    Ok(code)
+}
+
+pub fn teardown(common: &Common) -> Done {
+    if daemon::is_running(&common.runtime_dir) {
+        bail!("a gateway is running and would put everything back; stop it first (systemctl stop labgate)");
+    }
+    let done = wait(async {
+        let mut done = network::teardown(&common.state_dir).await?;
+        if nft::table_present().await? {
+            nft::delete_table().await?;
+            done.push("removed the table inet labgate".to_owned());
+        }
+        anyhow::Ok(done)
+    })??;
+    if common.json {
+        show::json(&done)?;
+    } else if done.is_empty() {
+        show::line("there was nothing of labgate's to remove")?;
+    } else {
+        done.iter().try_for_each(show::line)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Closes the box before the network is up; where the table already stands, that is closed enough.
+pub fn early(common: &Common) -> Done {
+    let config = config_files::read(&common.config).ok().and_then(|sources| config::check(&sources).config);
+    wait(async {
+        if nft::table_present().await? {
+            return Ok(());
+        }
+        nft::apply(&firewall::closed_ruleset(config.as_ref())).await
+    })??;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn help(common: &Common, slug: Option<&str>) -> Done {
+    let Some(slug) = slug else { bail!("to come") };
+    let _ = common;
+    let mut command = Cli::command();
+    if let Some(verb) = command.find_subcommand_mut(slug) {
+        verb.print_long_help()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    bail!("there is no problem and no verb called {slug}; `labgate help` lists them")
+}
+
+pub fn completions(shell: clap_complete::Shell) -> Done {
+    clap_complete::generate(shell, &mut Cli::command(), "labgate", &mut std::io::stdout());
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn man() -> Done {
+    clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?;
+    Ok(ExitCode::SUCCESS)
+}

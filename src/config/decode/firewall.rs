@@ -1,0 +1,195 @@
+//! `[group]` and `[firewall]`.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{Known, read};
+use crate::config::context::{Context, Fields};
+use crate::config::source::Span;
+use crate::config::tree::{Node, Value};
+use crate::config::types::{Endpoint, Firewall, Group, Rule, Service};
+use crate::config::values::{self, shown};
+use crate::config::{cross, keys};
+
+pub(super) fn group(context: &mut Context, known: &Known<'_>, key: &str, span: Span, node: &Node) -> Group {
+    let items = context.one_or_many(node, key);
+    let mut members = Vec::new();
+    for item in items {
+        let Some(member) = endpoint(context, known, item, key) else { continue };
+        match member {
+            Endpoint::Group(_) => {
+                context
+                    .error("group-member", item.span, format!("the group `{key}` names a group"))
+                    .label("is a group itself")
+                    .help("groups do not nest: name its members, or name both groups in the rule");
+            }
+            Endpoint::Internet | Endpoint::Router => {
+                context
+                    .error("group-member", item.span, "a group holds hosts, networks and addresses")
+                    .label("has a meaning of its own")
+                    .help("name it in the rule itself, beside the group");
+            }
+            member => members.push(member),
+        }
+    }
+    Group { name: key.to_ascii_lowercase().into(), members, place: context.place(span) }
+}
+
+pub(super) fn firewall(context: &mut Context, fields: Fields<'_>, known: &Known<'_>) -> Firewall {
+    let mut firewall = Firewall::default();
+    let Some(table) = read(context, fields, "firewall", |context, node| context.table(node, "firewall")) else {
+        return firewall;
+    };
+    let fields = context.fields(table, &keys::FIREWALL, "firewall");
+    firewall.allow = rules(context, fields, known, "allow");
+    firewall.deny = rules(context, fields, known, "deny");
+    firewall
+}
+
+fn rules(context: &mut Context, fields: Fields<'_>, known: &Known<'_>, key: &str) -> Vec<Rule> {
+    let Some(node) = fields.get(key) else { return Vec::new() };
+    let Value::Array(items) = &node.value else {
+        context
+            .wrong_type(node, key, "a list of rules")
+            .help(format!("as in `{key} = [{{ from = \"lan\", to = \"iot\" }}]`"));
+        return Vec::new();
+    };
+    items.iter().filter_map(|item| rule(context, known, item, key)).collect()
+}
+
+fn rule(context: &mut Context, known: &Known<'_>, node: &Node, key: &str) -> Option<Rule> {
+    let Value::Table(table) = &node.value else {
+        context.wrong_type(node, key, "a list of rules").help("a rule is `{ from = \"lan\", to = \"iot\" }`");
+        return None;
+    };
+    let fields = context.fields(table, &keys::RULE, "rule");
+    let mut end = |key: &str| match fields.require(context, key, "rule", node.span) {
+        Some(node) => endpoints(context, known, node, key),
+        None => Vec::new(),
+    };
+    let (from, to) = (end("from"), end("to"));
+    let services = services(context, fields, "port");
+    let except = services_with_places(context, fields, "except");
+    let without_port = fields.get("port").is_none();
+    if without_port || !services.is_empty() {
+        cross::except(context, &services, &except);
+    }
+    let name = read(context, fields, "name", |context, node| context.text(node, "name"));
+    if let (Some(name), Some(node)) = (name, fields.get("name")) {
+        rule_name(context, name, node);
+    }
+    Some(Rule {
+        from,
+        to,
+        services,
+        except: except.into_iter().map(|(service, _)| service).collect(),
+        name: name.map(str::to_owned),
+        place: context.place(node.span),
+    })
+}
+
+/// Names of rules and forwards appear in comments of the kernel's ruleset, which are short.
+pub(super) fn rule_name(context: &mut Context, name: &str, node: &Node) {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" ._-+/:()".contains(&byte);
+    if name.is_empty() || name.len() > 60 || !name.bytes().all(plain) {
+        context
+            .error("bad-name", node.span, format!("{} is no name for a rule", shown(name)))
+            .help("1 to 60 letters, digits, spaces and . _ - + / : ( )");
+    }
+}
+
+fn endpoints(context: &mut Context, known: &Known<'_>, node: &Node, key: &str) -> Vec<Endpoint> {
+    let items = context.one_or_many(node, key);
+    items.iter().filter_map(|item| endpoint(context, known, item, key)).collect()
+}
+
+/// One end of a rule, or a member of a group.
+fn endpoint(context: &mut Context, known: &Known<'_>, node: &Node, key: &str) -> Option<Endpoint> {
+    let text = context.text(node, key)?;
+    match text {
+        "internet" => return Some(Endpoint::Internet),
+        "router" => return Some(Endpoint::Router),
+        _ => {}
+    }
+    if let Some(endpoint) = known.names.get(text) {
+        return Some(endpoint.clone());
+    }
+    let like_address = text.contains(['/', ':']) || text.parse::<IpAddr>().is_ok() || is_dotted_number(text);
+    if like_address {
+        let net = context.parse(node, key, values::cidr)?;
+        literal(context, known, node.span, net);
+        return Some(Endpoint::Cidr(net));
+    }
+    if text.contains('.') {
+        outside_name(context, known, node.span, text);
+    } else {
+        known.names.unknown(context, node.span, text, "a network, host or group");
+    }
+    None
+}
+
+fn is_dotted_number(text: &str) -> bool {
+    text.contains('.') && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+/// A name with a dot: one of ours written long, or a name of the outside, which rules do not follow yet.
+fn outside_name(context: &mut Context, known: &Known<'_>, span: Span, text: &str) {
+    let first = text.split('.').next().unwrap_or_default();
+    let rest = text[first.len()..].trim_matches('.').to_ascii_lowercase();
+    let local = rest == known.gateway.domain.as_str()
+        || known.networks.iter().any(|network| network.domain.as_ref().is_some_and(|domain| domain.as_str() == rest));
+    if local {
+        let help = match known.names.get(first) {
+            Some(_) => format!("rules use the short name: write `{first}`"),
+            None => "rules use the short names of this file".to_owned(),
+        };
+        context.error("unknown-name", span, format!("{} is a local name", shown(text))).label("unknown").help(help);
+        return;
+    }
+    context
+        .error("not-supported-yet", span, format!("the outside name {} in a rule is not supported yet", shown(text)))
+        .label("this version would ignore it")
+        .help("name `\"internet\"`, or an address");
+}
+
+/// A literal address where the file has a name for it: the name would follow a change.
+fn literal(context: &mut Context, known: &Known<'_>, span: Span, net: IpNet) {
+    let IpNet::V4(net) = net else { return };
+    let host = (net.prefix_len() == 32).then(|| known.reserved.addresses.get(&net.addr())).flatten();
+    let (name, place) = if let Some(index) = host {
+        let host = &known.hosts[*index];
+        (host.name.to_string(), host.span)
+    } else if let Some(index) = known.reserved.networks.get(&net) {
+        let network = &known.networks[*index];
+        (network.name.to_string(), network.span)
+    } else {
+        return;
+    };
+    let what = if host.is_some() { net.addr().to_string() } else { net.to_string() };
+    context
+        .warn("literal-address", span, format!("{what} is `{name}`"))
+        .label("written as an address")
+        .also(place, "has a name here")
+        .help(format!("write `\"{name}\"`: the rule then follows a change of the address"));
+}
+
+fn services(context: &mut Context, fields: Fields<'_>, key: &str) -> Vec<Service> {
+    services_with_places(context, fields, key).into_iter().map(|(service, _)| service).collect()
+}
+
+fn services_with_places(context: &mut Context, fields: Fields<'_>, key: &str) -> Vec<(Service, Span)> {
+    let Some(node) = fields.get(key) else { return Vec::new() };
+    let mut found = Vec::new();
+    let items = context.one_or_many(node, key);
+    for item in items {
+        if let Value::Integer(port) = &item.value {
+            let help = format!("write `\"tcp/{port}\"` or `\"udp/{port}\"`");
+            context.wrong_type(item, key, "a text in quotes").help(help);
+            continue;
+        }
+        let services = context.parse(item, key, values::service).unwrap_or_default();
+        found.extend(services.into_iter().map(|service| (service, item.span)));
+    }
+    found
+}

@@ -1,0 +1,104 @@
+//! The names that rules, groups and forwards use: one namespace for networks, hosts and groups.
+
+use std::collections::HashMap;
+
+use super::context::Context;
+use super::source::Span;
+use super::tree::{Table, Value};
+use super::types::Endpoint;
+use super::values::{self, shown};
+
+/// Words that rules understand themselves.
+const RESERVED: &[&str] = &["internet", "router", "localhost"];
+
+/// All names of the file, with what they stand for.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    known: HashMap<String, (Endpoint, Span)>,
+    /// Names in file order, for suggestions.
+    order: Vec<String>,
+    /// Alias → name of its host, for hints only: rules use the name itself.
+    pub aliases: HashMap<String, String>,
+}
+
+impl Names {
+    /// Reads the keys of the three tables; what a key holds does not matter here.
+    pub fn collect(context: &mut Context, root: &Table) -> Self {
+        let mut names = Names::default();
+        let kinds: [(&str, fn(usize) -> Endpoint); 3] =
+            [("network", Endpoint::Network), ("host", Endpoint::Host), ("group", Endpoint::Group)];
+        for (table, endpoint) in kinds {
+            let Some(Value::Table(table)) = root.get(table).map(|entry| &entry.node.value) else { continue };
+            for (index, entry) in table.entries.iter().enumerate() {
+                names.add(context, &entry.key, entry.key_span, endpoint(index));
+            }
+        }
+        names
+    }
+
+    fn add(&mut self, context: &mut Context, key: &str, span: Span, endpoint: Endpoint) {
+        let name = match values::label(key) {
+            Ok(name) => name,
+            Err(wrong) => {
+                context.error(wrong.slug, span, wrong.message).help = wrong.help;
+                key.to_lowercase()
+            }
+        };
+        if RESERVED.contains(&name.as_str()) {
+            context
+                .error("reserved-name", span, format!("`{name}` cannot be the name of a {}", kind(&endpoint)))
+                .label("has a meaning of its own")
+                .help("choose another name");
+        }
+        if name.parse::<u64>().is_ok() {
+            context
+                .error("bad-name", span, format!("`{name}` is a number, and no name"))
+                .help(format!("`{}-{name}` would do", kind(&endpoint)));
+        }
+        let new = kind(&endpoint);
+        if let Some((older, first)) = self.known.get(&name) {
+            let (older, first) = (kind(older), *first);
+            context
+                .error("name-collision", span, format!("{} is the name of a {older} and of a {new}", shown(&name)))
+                .label(format!("given again to a {new}"))
+                .also(first, format!("first given to a {older}"))
+                .help("rules could not tell them apart: rename one");
+            return;
+        }
+        self.order.push(name.clone());
+        self.known.insert(name, (endpoint, span));
+    }
+
+    /// What a name stands for.
+    pub fn get(&self, name: &str) -> Option<&Endpoint> {
+        match self.known.get(name) {
+            Some((endpoint, _)) => Some(endpoint),
+            None => self.known.get(&name.to_ascii_lowercase()).map(|(endpoint, _)| endpoint),
+        }
+    }
+
+    /// Reports a name that nothing has. `choice` says what would have been right.
+    pub fn unknown(&self, context: &mut Context, span: Span, name: &str, choice: &str) {
+        let lower = name.to_lowercase();
+        let help = match self.aliases.get(&lower) {
+            Some(host) => Some(format!("it is an alias: write `{host}`")),
+            None => {
+                let words = self.order.iter().map(String::as_str).chain(["internet", "router"]);
+                context.nearest(name, words).map(|near| format!("did you mean `{near}`?"))
+            }
+        };
+        let help = help.unwrap_or_else(|| format!("name {choice} of this file"));
+        context.error("unknown-name", span, format!("nothing is called {}", shown(name))).label("unknown").help(help);
+    }
+}
+
+/// The kind of a named thing in words.
+pub(super) fn kind(endpoint: &Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Network(_) => "network",
+        Endpoint::Host(_) => "host",
+        Endpoint::Group(_) => "group",
+        Endpoint::Internet | Endpoint::Router => "reserved word",
+        Endpoint::Cidr(_) => "literal address",
+    }
+}

@@ -1,0 +1,142 @@
+//! The one task that changes nft: waits for any change, computes what should be, applies the difference, records it.
+//!
+//! A configuration change replaces the table, members included, in one transaction. A lease change touches only set elements.
+//! Somebody may flush our table: the kernel is asked again at every nft event and every minute.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::pictures::{Applied, Pictures};
+use crate::config::Config;
+use crate::desired;
+use crate::firewall::{Policy, SetElements};
+use crate::linux::{clock, nft, nft_elements, nft_events};
+use crate::model::Bindings;
+
+/// How often the kernel is asked whether our table still stands, besides at every event.
+const RECHECK: Duration = Duration::from_secs(60);
+/// How long to wait after the kernel refused, before it is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Keeps the kernel's table as the pictures say, until the token ends. The table stays when this ends.
+///
+/// # Errors
+/// Where the kernel's event socket cannot be opened.
+pub async fn run(pictures: Arc<Pictures>, token: CancellationToken) -> anyhow::Result<()> {
+    let mut config = pictures.config.subscribe();
+    let mut bindings = pictures.bindings.subscribe();
+    let mut events = nft_events::Events::open()?;
+    let mut kernel = Kernel::default();
+    loop {
+        let wish = (config.borrow_and_update().clone(), bindings.borrow_and_update().clone());
+        let patience = match kernel.follow(&pictures, wish.0, wish.1).await {
+            Ok(()) => RECHECK,
+            Err(error) => {
+                pictures.report(
+                    "firewall",
+                    false,
+                    format!("the kernel refused the table, the old one stands: {error:#}"),
+                );
+                tracing::error!("the kernel refused the table, the old one stands: {error:#}");
+                RETRY
+            }
+        };
+        tokio::select! {
+            () = token.cancelled() => return Ok(()),
+            _ = config.changed() => {}
+            _ = bindings.changed() => {}
+            _ = events.next() => kernel.check_presence().await,
+            () = tokio::time::sleep(patience) => kernel.check_presence().await,
+        }
+    }
+}
+
+/// Applies the whole table once, before anything else runs: the box is closed from here on.
+///
+/// # Errors
+/// What the kernel says of the table.
+pub async fn first_pass(pictures: &Pictures) -> anyhow::Result<()> {
+    let config = pictures.config.borrow().clone();
+    let bindings = pictures.bindings.borrow().clone();
+    Kernel::default().follow(pictures, config, bindings).await
+}
+
+/// What this task believes the kernel has.
+#[derive(Default)]
+struct Kernel {
+    config: Option<Arc<Config>>,
+    policy: Option<Arc<Policy>>,
+    bindings: Bindings,
+    elements: Arc<SetElements>,
+}
+
+impl Kernel {
+    /// Makes the kernel follow the wish by the smallest change.
+    async fn follow(&mut self, pictures: &Pictures, config: Arc<Config>, bindings: Bindings) -> anyhow::Result<()> {
+        let same_config = self.config.as_ref().is_some_and(|now| Arc::ptr_eq(now, &config));
+        if let (true, Some(policy)) = (same_config, self.policy.clone()) {
+            let elements = desired::elements(&policy, &desired::host_addresses(&config, &bindings));
+            let changes = SetElements::difference(&self.elements, &elements);
+            if changes.is_empty() {
+                self.bindings = bindings;
+                return Ok(());
+            }
+            match nft_elements::change(&changes).await {
+                Ok(()) => {
+                    tracing::debug!(changes = changes.len(), "set elements follow the leases");
+                    self.record(pictures, config, policy, bindings, elements, false);
+                    return Ok(());
+                }
+                Err(error) => tracing::warn!("set elements could not be changed alone, replacing the table: {error:#}"),
+            }
+        }
+        self.replace(pictures, config, bindings).await
+    }
+
+    async fn replace(&mut self, pictures: &Pictures, config: Arc<Config>, bindings: Bindings) -> anyhow::Result<()> {
+        let policy = Arc::new(Policy::compile(&config));
+        let elements = desired::elements(&policy, &desired::host_addresses(&config, &bindings));
+        if let Err(error) = nft::apply(&desired::ruleset(&policy).text(&elements)).await {
+            let refused = Some((config, format!("error: {error:#}")));
+            pictures.applied.send_modify(|applied| applied.refused = refused);
+            return Err(error);
+        }
+        self.record(pictures, config, policy, bindings, elements, true);
+        Ok(())
+    }
+
+    fn record(
+        &mut self,
+        pictures: &Pictures,
+        config: Arc<Config>,
+        policy: Arc<Policy>,
+        bindings: Bindings,
+        elements: SetElements,
+        replaced: bool,
+    ) {
+        self.elements = Arc::new(elements);
+        let replaced_unix = if replaced { clock::now().unix } else { pictures.applied.borrow().replaced_unix };
+        pictures.applied.send_replace(Applied {
+            config: Some(config.clone()),
+            refused: None,
+            replaced_unix,
+            elements: self.elements.clone(),
+        });
+        pictures.report("firewall", true, "the table inet labgate stands as the file says");
+        (self.config, self.policy, self.bindings) = (Some(config), Some(policy), bindings);
+    }
+
+    /// Forgets what the kernel had where our table is gone, so that the next pass puts it back whole.
+    async fn check_presence(&mut self) {
+        match nft::table_present().await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!("somebody removed the table inet labgate; putting it back");
+                *self = Kernel::default();
+            }
+            Err(error) => tracing::warn!("cannot ask the kernel for our table: {error:#}"),
+        }
+    }
+}

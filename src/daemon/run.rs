@@ -1,0 +1,180 @@
+//! The life of the daemon: close the box, then the networks, then the services; READY; signals; a clean end that leaves the ruleset standing.
+
+use std::future::Future;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::fcntl::{Flock, FlockArg};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::pictures::{Paths, Pictures};
+use super::reload::{self, Loaded};
+use super::{control, last_good, logging, reconcile};
+use crate::linux::watch;
+
+/// How long the tasks may take to end.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a part that died rests before it is started again.
+const RESTART_REST: Duration = Duration::from_millis(500);
+
+/// Runs the gateway until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Where another instance runs, neither the file nor the last good one can be used, or the kernel refuses the firewall.
+pub fn run(paths: Paths) -> anyhow::Result<()> {
+    for folder in [&paths.state, &paths.runtime] {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o750)
+            .create(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let _alone = lock(&paths.runtime)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(live(paths));
+    runtime.shutdown_timeout(STOP_PATIENCE);
+    result
+}
+
+/// One daemon per runtime folder.
+fn lock(runtime: &Path) -> anyhow::Result<Flock<std::fs::File>> {
+    let path = runtime.join("labgate.lock");
+    let file = std::fs::File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+        anyhow::anyhow!("another labgate is already running with the runtime folder {}", runtime.display())
+    })
+}
+
+/// Whether a daemon holds this runtime folder.
+pub fn is_running(runtime: &Path) -> bool {
+    runtime.join("labgate.lock").exists() && lock(runtime).is_err()
+}
+
+/// The person's file; where that cannot be used, the last one that was in effect.
+fn first_configuration(paths: &Paths) -> anyhow::Result<(Loaded, Option<String>)> {
+    let reason = match reload::load(&paths.config) {
+        Ok(loaded) => return Ok((loaded, None)),
+        Err(reason) => reason,
+    };
+    let last = last_good::read(&paths.state).and_then(|sources| reload::check(sources).ok());
+    match last {
+        Some(loaded) => Ok((loaded, Some(reason))),
+        None => Err(anyhow::anyhow!("{reason}")),
+    }
+}
+
+async fn live(paths: Paths) -> anyhow::Result<()> {
+    let (loaded, rejected) = first_configuration(&paths)?;
+    logging::set_level(&loaded.config.log.level);
+    if !loaded.warnings.is_empty() {
+        tracing::warn!("{}", loaded.warnings);
+    }
+    let pictures = Arc::new(Pictures::new(paths, Arc::new(loaded.config)));
+    if let Some(reason) = rejected {
+        tracing::error!("the last good configuration runs, because the file cannot be used:\n{reason}");
+        pictures.rejected.send_replace(Some(reason.into()));
+    }
+    let token = CancellationToken::new();
+    let tasks = TaskTracker::new();
+
+    reconcile::first_pass(&pictures).await.context("the box could not be closed")?;
+    let config = pictures.config.borrow().clone();
+    reload::publish_names(&pictures, &config, &loaded.hosts);
+    if pictures.rejected.borrow().is_none() {
+        last_good::keep(&pictures.paths.state, &loaded.sources);
+    }
+    super::network::first_pass(&pictures).await.context("the networks could not be set up")?;
+    let listener = control::listen(&pictures.paths.runtime)?;
+
+    keep_running(&tasks, &token, &pictures, "firewall", reconcile::run);
+    keep_running(&tasks, &token, &pictures, "network", super::network::run);
+    keep_running(&tasks, &token, &pictures, "uplink", super::uplink::run);
+    keep_running(&tasks, &token, &pictures, "dhcp", super::dhcp::run);
+    tasks.spawn(control::run(listener, pictures.clone(), token.clone()));
+
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!("labgate {} is ready", env!("CARGO_PKG_VERSION"));
+    attend(&pictures).await?;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    token.cancel();
+    tasks.close();
+    if tokio::time::timeout(STOP_PATIENCE, tasks.wait()).await.is_err() {
+        tracing::warn!("some tasks did not end in time");
+    }
+    let _ = std::fs::remove_file(control::socket_path(&pictures.paths.runtime));
+    tracing::info!("stopped; the ruleset stays (`labgate teardown` removes it)");
+    Ok(())
+}
+
+/// Waits for what comes from outside: signals and edits of the file.
+async fn attend(pictures: &Arc<Pictures>) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut edits = watch::watch(&pictures.paths.config, pictures.config.subscribe());
+    let mut watchdog = watchdog();
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => reload_and_tell(pictures).await,
+            Some(()) = edits.recv() => reload_and_tell(pictures).await,
+            _ = watchdog.tick() => {
+                let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+            }
+        }
+    }
+}
+
+async fn reload_and_tell(pictures: &Arc<Pictures>) {
+    let _ = sd_notify::notify(&[
+        sd_notify::NotifyState::Reloading,
+        sd_notify::NotifyState::monotonic_usec_now().unwrap_or(sd_notify::NotifyState::Reloading),
+    ]);
+    reload::reload(pictures).await;
+    logging::set_level(&pictures.config.borrow().log.level);
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+}
+
+/// Ticks at a third of what systemd's watchdog allows; once an hour where it does not watch.
+fn watchdog() -> tokio::time::Interval {
+    let period = sd_notify::watchdog_enabled().map_or(Duration::from_secs(3600), |limit| limit / 3);
+    let mut interval = tokio::time::interval(period.max(Duration::from_millis(100)));
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval
+}
+
+/// Runs one part until the token ends; a part that fails or panics is started again, and the others do not notice.
+fn keep_running<F, R>(
+    tasks: &TaskTracker,
+    token: &CancellationToken,
+    pictures: &Arc<Pictures>,
+    name: &'static str,
+    part: F,
+) where
+    F: Fn(Arc<Pictures>, CancellationToken) -> R + Send + 'static,
+    R: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
+    let (token, pictures) = (token.clone(), pictures.clone());
+    tasks.spawn(async move {
+        while !token.is_cancelled() {
+            let words = match tokio::spawn(part(pictures.clone(), token.clone())).await {
+                Ok(Ok(())) if token.is_cancelled() => return,
+                Ok(Ok(())) => "ended by itself".to_owned(),
+                Ok(Err(error)) => format!("{error:#}"),
+                Err(panic) => format!("died: {panic}"),
+            };
+            tracing::error!("{name}: {words}; starting it again");
+            pictures.report(name, false, words);
+            tokio::select! {
+                () = token.cancelled() => {}
+                () = tokio::time::sleep(RESTART_REST) => {}
+            }
+        }
+    });
+}

@@ -1,0 +1,292 @@
+//! What the control socket tells: the pictures as documents. The command line prints the same documents as text.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::pictures::{Health, Pictures};
+use crate::config::{Config, Host};
+use crate::desired;
+use crate::firewall::{self, Policy};
+use crate::linux::{clock, neighbours, nft, vendors};
+use crate::model::{Binding, MacAddr, Now, UnixSeconds};
+
+/// `labgate status`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    /// `good` or `degraded`.
+    pub state: String,
+    /// Of the running program.
+    pub version: String,
+    /// Process id of the daemon.
+    pub pid: u32,
+    /// The file that is steered by.
+    pub config: String,
+    /// What is wrong with the file as it stands, when an older one is running because of it.
+    pub rejected: Option<String>,
+    /// When the firewall's table was last replaced, on the wall clock.
+    pub ruleset_replaced_unix: UnixSeconds,
+    /// Each subsystem's own word.
+    pub subsystems: BTreeMap<String, Health>,
+    /// The uplink, in words.
+    pub uplink: String,
+    /// Resolvers that the uplink learned.
+    pub resolvers: Vec<Ipv4Addr>,
+    /// The networks.
+    pub networks: Vec<NetworkRow>,
+}
+
+/// One network in [`Status`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NetworkRow {
+    /// `network.NAME`.
+    pub name: String,
+    /// Its interface.
+    pub interface: String,
+    /// The router's address there.
+    pub address: String,
+    /// The interface is there and has a carrier.
+    pub up: bool,
+    /// Live leases.
+    pub leases: usize,
+}
+
+/// Builds `labgate status`.
+pub fn status(pictures: &Pictures) -> Status {
+    let config = pictures.config.borrow().clone();
+    let links = pictures.links.borrow().clone();
+    let mut leases: HashMap<Arc<str>, usize> = HashMap::new();
+    for (_, binding) in pictures.bindings.borrow().iter() {
+        *leases.entry(binding.network.clone()).or_default() += 1;
+    }
+    let networks = config.networks.iter().map(|network| NetworkRow {
+        name: network.name.to_string(),
+        interface: network.link().to_string(),
+        address: network.address.to_string(),
+        up: links.by_name.get(network.link()).is_some_and(|link| link.up && link.carrier),
+        leases: leases.get(&network.name).copied().unwrap_or(0),
+    });
+    let subsystems = (**pictures.health.borrow()).clone();
+    let uplink = pictures.uplink.borrow().clone();
+    let rejected = pictures.rejected.borrow().as_ref().map(|text| text.to_string());
+    let good = rejected.is_none() && subsystems.values().all(|health| health.good);
+    Status {
+        state: if good { "good" } else { "degraded" }.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        config: pictures.paths.config.display().to_string(),
+        rejected,
+        ruleset_replaced_unix: pictures.applied.borrow().replaced_unix,
+        subsystems,
+        uplink: uplink.state.clone(),
+        resolvers: uplink.resolvers.clone(),
+        networks: networks.collect(),
+    }
+}
+
+/// One row of `labgate leases`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Lease {
+    /// The leased address.
+    pub address: Ipv4Addr,
+    /// The configured host's name, or the name the device gave itself.
+    pub name: Option<String>,
+    /// `network.NAME`.
+    pub network: String,
+    /// Hardware address, where it is Ethernet.
+    pub mac: Option<String>,
+    /// Client identifier or hardware address, in hexadecimal.
+    pub client: String,
+    /// `reserved` or `dynamic`.
+    pub how: String,
+    /// Seconds the lease still lasts; `None`: without end.
+    pub remaining_seconds: Option<u64>,
+    /// Its end on the wall clock.
+    pub expires_unix: Option<UnixSeconds>,
+}
+
+/// Builds `labgate leases`, by address.
+pub fn leases(pictures: &Pictures) -> Vec<Lease> {
+    let config = pictures.config.borrow().clone();
+    let index = HostIndex::new(&config);
+    let now = clock::now();
+    let mut rows: Vec<Lease> =
+        pictures.bindings.borrow().iter().map(|(_, binding)| lease(binding, &index, now)).collect();
+    rows.sort_by_key(|row| row.address);
+    rows
+}
+
+fn lease(binding: &Binding, index: &HostIndex, now: Now) -> Lease {
+    let host = index.of(binding);
+    Lease {
+        address: binding.address,
+        name: host
+            .map(|host| host.name.to_string())
+            .or_else(|| binding.host_name.as_ref().map(|name| name.to_string())),
+        network: binding.network.to_string(),
+        mac: binding.mac.map(|mac| mac.to_string()),
+        client: format!("{:?}", binding.client),
+        how: if host.is_some_and(|host| host.ip == Some(binding.address)) { "reserved" } else { "dynamic" }.to_owned(),
+        remaining_seconds: binding.expires.map(|end| end.saturating_sub(now.instant).as_secs()),
+        expires_unix: binding.expires_unix,
+    }
+}
+
+/// Configured hosts by what identifies them.
+struct HostIndex<'a> {
+    by_mac: HashMap<MacAddr, &'a Host>,
+    by_client_id: HashMap<&'a [u8], &'a Host>,
+}
+
+impl<'a> HostIndex<'a> {
+    fn new(config: &'a Config) -> Self {
+        let by_mac = config.hosts.iter().flat_map(|host| host.macs.iter().map(move |mac| (*mac, host))).collect();
+        let by_client_id = config.hosts.iter().filter_map(|host| Some((host.client_id.as_deref()?, host))).collect();
+        HostIndex { by_mac, by_client_id }
+    }
+
+    fn of(&self, binding: &Binding) -> Option<&'a Host> {
+        let by_id = binding.client.identifier().and_then(|id| self.by_client_id.get(id).copied());
+        by_id.or_else(|| self.by_mac.get(&binding.mac?).copied())
+    }
+}
+
+/// One row of `labgate hosts`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Device {
+    /// Configured name, or the device's own; `None`: nameless.
+    pub name: Option<String>,
+    /// Its address now, or the reserved one.
+    pub address: Option<Ipv4Addr>,
+    /// Network the address lies in.
+    pub network: Option<String>,
+    /// Hardware address.
+    pub mac: Option<String>,
+    /// Who made it; `private` where the device made the address up.
+    pub vendor: Option<String>,
+    /// `reserved`, `lease`, `static` (seen without a lease).
+    pub how: String,
+    /// Seconds the lease still lasts.
+    pub remaining_seconds: Option<u64>,
+    /// Whether the neighbour table holds it now.
+    pub seen: bool,
+    /// What is odd about it.
+    pub note: Option<String>,
+}
+
+/// Builds `labgate hosts`: what is reserved, leased or seen, each device once, by address.
+pub fn hosts(pictures: &Pictures) -> Vec<Device> {
+    let config = pictures.config.borrow().clone();
+    let index = HostIndex::new(&config);
+    let now = clock::now();
+    let seen: HashMap<Ipv4Addr, MacAddr> =
+        neighbours::read().into_iter().map(|seen| (seen.address, seen.mac)).collect();
+    let vendors = vendors::load();
+    let network_of = |address: Ipv4Addr| config.networks.iter().find(|network| network.address.contains(&address));
+    let device = |address: Option<Ipv4Addr>, mac: Option<MacAddr>, how: &str| Device {
+        name: None,
+        address,
+        network: address.and_then(network_of).map(|network| network.name.to_string()),
+        mac: mac.map(|mac| mac.to_string()),
+        vendor: mac.and_then(|mac| vendors.name(mac)),
+        how: how.to_owned(),
+        remaining_seconds: None,
+        seen: address.is_some_and(|address| seen.contains_key(&address)),
+        note: None,
+    };
+    let mut rows: BTreeMap<(Option<Ipv4Addr>, String), Device> = BTreeMap::new();
+    for host in &config.hosts {
+        let mut row = device(host.ip, host.macs.first().copied(), if host.ip.is_some() { "reserved" } else { "named" });
+        row.name = Some(host.name.to_string());
+        rows.insert((host.ip, if host.ip.is_some() { String::new() } else { host.name.to_string() }), row);
+    }
+    for (address, binding) in pictures.bindings.borrow().iter() {
+        let host = index.of(binding);
+        let mut row = device(
+            Some(*address),
+            binding.mac,
+            if host.is_some_and(|host| host.ip == Some(*address)) { "reserved" } else { "lease" },
+        );
+        row.name =
+            host.map(|host| host.name.to_string()).or_else(|| binding.host_name.as_ref().map(|name| name.to_string()));
+        row.remaining_seconds = binding.expires.map(|end| end.saturating_sub(now.instant).as_secs());
+        if let Some(host) = host.filter(|host| host.ip.is_none()) {
+            rows.remove(&(None, host.name.to_string()));
+        }
+        rows.insert((Some(*address), String::new()), row);
+    }
+    for (address, mac) in &seen {
+        let Some(network) = network_of(*address) else { continue };
+        rows.entry((Some(*address), String::new())).or_insert_with(|| {
+            let mut row = device(Some(*address), Some(*mac), "static");
+            let in_pool =
+                network.dhcp.as_ref().is_some_and(|scope| scope.pools.iter().any(|pool| pool.contains(address)));
+            row.note = in_pool.then(|| "in the pool without a lease".to_owned());
+            row
+        });
+    }
+    rows.into_values().collect()
+}
+
+/// One row of `labgate rules` or `labgate forwards`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Counted {
+    /// `labgate.toml:36`.
+    pub place: String,
+    /// The rule or forward in words.
+    pub what: String,
+    /// Packets of new connections it decided since the table was loaded.
+    pub packets: u64,
+    /// Their octets.
+    pub bytes: u64,
+}
+
+/// Builds `labgate rules`.
+///
+/// # Errors
+/// Where the kernel's counters cannot be read.
+pub async fn rules(pictures: &Pictures) -> anyhow::Result<Vec<Counted>> {
+    let config = pictures.config.borrow().clone();
+    let counters = nft::counters().await?;
+    let rules = config
+        .firewall
+        .allow
+        .iter()
+        .map(|rule| ("allow", rule))
+        .chain(config.firewall.deny.iter().map(|rule| ("deny", rule)));
+    Ok(rules
+        .map(|(verb, rule)| {
+            counted(&counters, rule.place.to_string(), format!("{verb} {}", firewall::describe_rule(&config, rule)))
+        })
+        .collect())
+}
+
+/// Builds `labgate forwards`.
+///
+/// # Errors
+/// Where the kernel's counters cannot be read.
+pub async fn forwards(pictures: &Pictures) -> anyhow::Result<Vec<Counted>> {
+    let config = pictures.config.borrow().clone();
+    let counters = nft::counters().await?;
+    let addresses = desired::host_addresses(&config, &pictures.bindings.borrow());
+    Ok(config
+        .forwards
+        .iter()
+        .map(|forward| {
+            counted(&counters, forward.place.to_string(), firewall::describe_forward(&config, &addresses, forward))
+        })
+        .collect())
+}
+
+fn counted(counters: &HashMap<String, (u64, u64)>, place: String, what: String) -> Counted {
+    let (packets, bytes) = counters.get(&place).copied().unwrap_or_default();
+    Counted { place, what, packets, bytes }
+}
+
