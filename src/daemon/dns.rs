@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::forwarder::{Forwarder, Settings};
 use super::pictures::Pictures;
 use crate::config::{Config, Transport, Upstream};
-use crate::linux::links::Links;
+use crate::model::Links;
 
 pub use engine::Engine;
 use listeners::Listeners;

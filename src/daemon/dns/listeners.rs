@@ -14,7 +14,7 @@ use super::udp::{Scope, Worker};
 use crate::config::{Config, Network};
 use crate::daemon::forwarder::Forwarder;
 use crate::linux::dns_socket::{self, Place};
-use crate::linux::links::Links;
+use crate::model::Links;
 
 /// More workers per network than that serve no home.
 const MOST_WORKERS: usize = 4;
