@@ -4,10 +4,7 @@ pub mod network;
 mod hosts;
 mod ruleset;
 mod elements;
-mod hosts;
 pub mod names;
-pub mod network;
-mod ruleset;
 
 pub use elements::{elements, elements_after};
 pub use hosts::host_addresses;
