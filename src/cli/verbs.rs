@@ -196,7 +196,7 @@ pub fn early(common: &Common) -> Done {
         if nft::table_present().await? {
             return Ok(());
         }
-        { let _ = &config; Ok::<(), anyhow::Error>(()) }
+        nft::apply(&firewall::closed_ruleset(config.as_ref())).await
     })??;
     Ok(ExitCode::SUCCESS)
 }

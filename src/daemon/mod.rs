@@ -1,7 +1,9 @@
 //! Floor 5: who owns what, and who runs when.
 
+pub mod dhcp;
 pub mod network;
 pub mod pictures;
+pub mod uplink;
 pub mod control;
 mod last_good;
 pub mod logging;

@@ -93,6 +93,8 @@ async fn live(paths: Paths) -> anyhow::Result<()> {
 
     keep_running(&tasks, &token, &pictures, "firewall", reconcile::run);
     keep_running(&tasks, &token, &pictures, "network", super::network::run);
+    keep_running(&tasks, &token, &pictures, "uplink", super::uplink::run);
+    keep_running(&tasks, &token, &pictures, "dhcp", super::dhcp::run);
     tasks.spawn(control::run(listener, pictures.clone(), token.clone()));
 
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

@@ -98,13 +98,10 @@ impl Server {
         }
         let name = binding.host_name.clone();
         let ack = self.answer(MessageType::Ack, scope, client, Some(address.into()), Some(lease), name.as_deref());
-        let former = match self.table.set(address, Some(Slot::Live(binding.clone()))) {
-            Some(Slot::Live(former)) => Some(former),
-            _ => None,
-        };
-        let same = former.as_ref().is_some_and(|former| former.client == binding.client);
-        let known = same || self.plan.hosts.reserved_for(address).is_some();
-        self.outputs.push_back(Output::Grant(Grant { binding, ack, known, former }));
+        let former = self.table.set(address, Some(Slot::Live(binding.clone())));
+        let same = matches!(former, Some(Slot::Live(former)) if former.client == binding.client);
+        let reserved = self.plan.hosts.reserved_for(address).is_some();
+        self.outputs.push_back(Output::Grant(Grant { binding, ack, reserved }));
         self.contests.remove(&address);
         if !same {
             self.look_at_room(scope, client);

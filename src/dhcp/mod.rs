@@ -17,6 +17,8 @@
 //! | `answer`, `reply` | options of a reply; reply → bytes |
 //! | `host_name` | what a client calls itself |
 //! | `restore` | restarts, and wall clocks that jump |
+//!
+//! [`client`] is the other side: the uplink's own client, a machine of the same kind.
 //! | `client` | the other side: the client engine of the uplink |
 
 mod answer;

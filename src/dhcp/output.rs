@@ -37,10 +37,8 @@ pub struct Grant {
     pub binding: Arc<Binding>,
     /// The DHCPACK.
     pub ack: Reply,
-    /// Whether the client held this address already or has it reserved: if the store fails, such a lease may be acknowledged from memory.
-    pub known: bool,
-    /// The lease it replaces on the same address, where that was live.
-    pub former: Option<Arc<Binding>>,
+    /// Whether the address is reserved for the client: the configuration remembers such a lease, if the store cannot.
+    pub reserved: bool,
 }
 
 /// A lease that is over.

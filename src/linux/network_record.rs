@@ -26,7 +26,8 @@ pub fn path(state: &Path) -> PathBuf {
     state.join("network.json")
 }
 
-fn boot() -> String {
+/// The identifier of this boot.
+pub fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 

@@ -30,11 +30,17 @@ const LOOK: Duration = Duration::from_secs(3);
 /// running configuration names. Must be called inside a runtime; ends when the receiver is dropped.
 pub fn watch(config: &Path, running: watch::Receiver<Arc<Config>>) -> mpsc::Receiver<()> {
     let hosts_files = move |running: &watch::Receiver<Arc<Config>>| running.borrow().dns.hosts_files.clone();
-    follow(config.to_owned(), running, hosts_files)
+    follow(Some(config.to_owned()), running, hosts_files)
+}
+
+/// Ticks each time the content of one of `files` changes. Must be called inside a runtime; ends when the receiver is dropped.
+pub fn files(files: Vec<PathBuf>) -> mpsc::Receiver<()> {
+    let (_, nothing_to_follow) = watch::channel(());
+    follow(None, nothing_to_follow, move |_| files.clone())
 }
 
 /// [`watch`] for a list of further files that comes from any picture.
-fn follow<T, F>(config: PathBuf, mut picture: watch::Receiver<T>, further: F) -> mpsc::Receiver<()>
+fn follow<T, F>(config: Option<PathBuf>, mut picture: watch::Receiver<T>, further: F) -> mpsc::Receiver<()>
 where
     T: Send + Sync + 'static,
     F: Fn(&watch::Receiver<T>) -> Vec<PathBuf> + Send + 'static,
@@ -92,7 +98,7 @@ async fn wait_out(news: &Notify) {
 }
 
 struct Files {
-    config: PathBuf,
+    config: Option<PathBuf>,
     further: Vec<PathBuf>,
 }
 
@@ -100,15 +106,15 @@ struct Files {
 type Look = Option<(u64, u64, i64, i64)>;
 
 impl Files {
-    fn fragments(&self) -> PathBuf {
-        self.config.parent().unwrap_or(Path::new(".")).join("labgate.d")
+    fn fragments(&self) -> Option<PathBuf> {
+        Some(self.config.as_ref()?.parent().unwrap_or(Path::new(".")).join("labgate.d"))
     }
 
     /// All files that are there or should be.
     fn all(&self) -> BTreeSet<PathBuf> {
         let mut all: BTreeSet<PathBuf> = self.further.iter().cloned().collect();
-        all.insert(self.config.clone());
-        if let Ok(entries) = std::fs::read_dir(self.fragments()) {
+        all.extend(self.config.clone());
+        if let Some(Ok(entries)) = self.fragments().map(std::fs::read_dir) {
             let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
             all.extend(paths.filter(|path| path.extension().is_some_and(|ending| ending == "toml")));
         }
@@ -130,7 +136,7 @@ impl Files {
 
     /// Where events are to be heard: each file, its folder, and the same behind symbolic links.
     fn places(&self) -> BTreeSet<PathBuf> {
-        let mut places = BTreeSet::from([self.fragments()]);
+        let mut places = BTreeSet::from_iter(self.fragments());
         for file in self.all() {
             for path in [file.canonicalize().ok(), Some(file)].into_iter().flatten() {
                 places.extend(path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder }.to_owned()));
@@ -215,7 +221,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             prepare(folder.path());
             let (picture, receiver) = watch::channel(Vec::new());
-            let ticks = follow(folder.path().join("labgate.toml"), receiver, |picture| picture.borrow().clone());
+            let ticks = follow(Some(folder.path().join("labgate.toml")), receiver, |picture| picture.borrow().clone());
             Watched { folder, picture, ticks }
         }
 
