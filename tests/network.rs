@@ -30,7 +30,9 @@ async fn kernel(what: &str, wished: impl Fn(&labgate::model::Links) -> bool) {
 
 /// A cable whose near end is down. It was up once: the kernel shows that for ever.
 fn cable(near: &str, far: &str) {
-    sh(&format!("ip link add {near} type veth peer name {far}; ip link set {far} up; ip link set {near} up; ip link set {near} down"));
+    sh(&format!(
+        "ip link add {near} type veth peer name {far}; ip link set {far} up; ip link set {near} up; ip link set {near} down"
+    ));
 }
 
 /// Everything a teardown must put back.
@@ -52,9 +54,11 @@ fn an_address_is_added_changed_kept_and_removed() {
             assert!(sh("ip addr show eth1").contains("192.168.1.1/24 brd 192.168.1.255"));
 
             gateway.edit(&ONE.replace("192.168.1.1/24", "192.168.1.2/24"));
-            gateway.links("the other address alone", |links| {
-                has(links, "eth1", "192.168.1.2/24") && !has(links, "eth1", "192.168.1.1/24")
-            }).await;
+            gateway
+                .links("the other address alone", |links| {
+                    has(links, "eth1", "192.168.1.2/24") && !has(links, "eth1", "192.168.1.1/24")
+                })
+                .await;
             // Somebody takes it away: it comes back.
             sh("ip addr flush dev eth1");
             kernel("the address again", |links| has(links, "eth1", "192.168.1.2/24")).await;
@@ -75,7 +79,9 @@ fn what_was_there_before_stays_after_teardown() {
     in_namespace(|| {
         run(async {
             sh("ip link add eth1 type veth peer name far1; ip link set far1 up; ip link set eth1 up");
-            sh("ip addr add 192.168.1.1/24 dev eth1; ip addr add 10.9.9.9/32 dev eth1; echo 1 > /proc/sys/net/ipv4/ip_forward");
+            sh(
+                "ip addr add 192.168.1.1/24 dev eth1; ip addr add 10.9.9.9/32 dev eth1; echo 1 > /proc/sys/net/ipv4/ip_forward",
+            );
             let (state, before) = (state(), sh("ip -j addr show eth1; ip -j route"));
             let gateway = Gateway::start(state.path(), ONE, true).await;
             gateway.health("network lan", true, "192.168.1.1/24").await;
@@ -117,10 +123,13 @@ fn a_bridge_from_a_list() {
             let (state, before) = (state(), snapshot());
             let text = "[network.lan]\ninterface = [\"eth1\", \"eth2\"]\naddress = \"192.168.1.1/24\"\n";
             let gateway = Gateway::start(state.path(), text, true).await;
-            let member = |links: &labgate::model::Links, name: &str| links.by_name[name].master.as_deref() == Some("br-lan");
-            gateway.links("both in the bridge", |links| {
-                member(links, "eth1") && member(links, "eth2") && has(links, "br-lan", "192.168.1.1/24")
-            }).await;
+            let member =
+                |links: &labgate::model::Links, name: &str| links.by_name[name].master.as_deref() == Some("br-lan");
+            gateway
+                .links("both in the bridge", |links| {
+                    member(links, "eth1") && member(links, "eth2") && has(links, "br-lan", "192.168.1.1/24")
+                })
+                .await;
             gateway.health("network lan", true, "br-lan has 192.168.1.1/24").await;
             // Another list: the old member goes, the bridge stays the same one.
             let index = gateway.pictures.links.borrow().by_name["br-lan"].index;
@@ -129,9 +138,11 @@ fn a_bridge_from_a_list() {
             assert_eq!(gateway.pictures.links.borrow().by_name["br-lan"].index, index);
             // No list any more: the bridge goes with what we put there.
             gateway.edit(ONE);
-            gateway.links("no bridge", |links| {
-                !links.by_name.contains_key("br-lan") && has(links, "eth1", "192.168.1.1/24")
-            }).await;
+            gateway
+                .links("no bridge", |links| {
+                    !links.by_name.contains_key("br-lan") && has(links, "eth1", "192.168.1.1/24")
+                })
+                .await;
             gateway.stop().await;
             teardown(state.path()).await.unwrap();
             assert_eq!(snapshot(), before);
@@ -160,9 +171,11 @@ fn an_interface_comes_and_goes() {
             cable("eth1", "far1");
             gateway.links("served", |links| has(links, "eth1", "192.168.1.1/24")).await;
             sh("ip link set eth1 down; ip link set eth1 name spare");
-            gateway.links("our address taken from the renamed one", |links| {
-                links.by_name.contains_key("spare") && !has(links, "spare", "192.168.1.1/24")
-            }).await;
+            gateway
+                .links("our address taken from the renamed one", |links| {
+                    links.by_name.contains_key("spare") && !has(links, "spare", "192.168.1.1/24")
+                })
+                .await;
             sh("ip link set spare name eth1");
             gateway.links("back", |links| has(links, "eth1", "192.168.1.1/24")).await;
             gateway.stop().await;
@@ -194,7 +207,8 @@ fn a_vlan_is_made_or_the_kernel_s_refusal_is_told() {
         run(async {
             cable("eth1", "far1");
             let (state, before) = (state(), snapshot());
-            let text = format!("{ONE}admin = true\n[network.iot]\ninterface = \"eth1.20\"\naddress = \"192.168.20.1/24\"\n");
+            let text =
+                format!("{ONE}admin = true\n[network.iot]\ninterface = \"eth1.20\"\naddress = \"192.168.20.1/24\"\n");
             let possible = std::process::Command::new("sh")
                 .args(["-c", "ip link add link eth1 name probe type vlan id 99 && ip link del probe"])
                 .output()
@@ -202,7 +216,13 @@ fn a_vlan_is_made_or_the_kernel_s_refusal_is_told() {
             let gateway = Gateway::start(state.path(), &text, true).await;
             gateway.links("lan is served whatever happens to iot", |links| has(links, "eth1", "192.168.1.1/24")).await;
             if !possible {
-                gateway.health("network iot", false, "eth1.20 cannot be made: this kernel has no 802.1Q VLANs loaded; run `modprobe 8021q`").await;
+                gateway
+                    .health(
+                        "network iot",
+                        false,
+                        "eth1.20 cannot be made: this kernel has no 802.1Q VLANs loaded; run `modprobe 8021q`",
+                    )
+                    .await;
                 // Made by somebody else, it is as good.
                 sh("ip link add eth1.20 type veth peer name far2; ip link set far2 up");
             }
@@ -263,10 +283,14 @@ fn a_storm_of_changes_does_not_keep_it_busy() {
             let gateway = Gateway::start(state.path(), ONE, true).await;
             gateway.links("served", |links| has(links, "eth1", "192.168.1.1/24")).await;
             let storm = tokio::task::spawn_blocking(|| {
-                sh("for i in $(seq 300); do echo link set far1 down; echo link set far1 up; done | ip -batch -; ip addr flush dev eth1")
+                sh(
+                    "for i in $(seq 300); do echo link set far1 down; echo link set far1 up; done | ip -batch -; ip addr flush dev eth1",
+                )
             });
             storm.await.unwrap();
-            gateway.links("served again", |links| has(links, "eth1", "192.168.1.1/24") && links.by_name["eth1"].carrier).await;
+            gateway
+                .links("served again", |links| has(links, "eth1", "192.168.1.1/24") && links.by_name["eth1"].carrier)
+                .await;
             gateway.stop().await;
         });
     });

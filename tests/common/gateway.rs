@@ -10,7 +10,7 @@ use labgate::model::Links;
 use tokio_util::sync::CancellationToken;
 
 /// More than anything here should take.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Both tasks, running.
 pub struct Gateway {

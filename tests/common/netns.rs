@@ -86,7 +86,8 @@ impl Peer {
 
     /// Starts a program inside.
     pub fn start(&self, program: &str, arguments: &[String]) -> Running {
-        let child = self.inside(|| Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn());
+        let child =
+            self.inside(|| Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn());
         Running(child.unwrap_or_else(|error| panic!("{program}: {error}")))
     }
 }
