@@ -6,11 +6,9 @@ uplink gwup keeps the address that the lab gave it.
 """
 
 import itertools
-import json
 import os
 import shutil
-import time
-from pathlib import Path
+import sqlite3
 
 import rulesets
 from lab import GW_LAN, HERE, UP, Command
@@ -92,7 +90,7 @@ class Files:
 
 def dns(lab, opt):
     """As a DNS peer; see dns_peers.py for `opt`."""
-    from dns_peers import CACHE, Unsupported
+    from dns_peers import CACHE, Unsupported  # which imports this module
     if opt.get("tls"):
         raise Unsupported("no DNS over TLS yet")
     if opt.get("block"):
@@ -102,6 +100,21 @@ def dns(lab, opt):
         hosts = lab.file("hosts", "".join(f"{a} {n}\n" for n, a in opt["hosts"]))
     text = config(cache=None if opt.get("default_cache") else CACHE, hosts_file=hosts)
     return Files(lab, text).argv()
+
+
+def store_leases(state, leases):
+    """A lease store as labgate would have left it; `leases` as in dhcp_peers.py. The clients send a client
+    identifier, 01 and their MAC, which the store keeps behind an octet 00 of its own."""
+    db = sqlite3.connect(state / "leases.db")
+    db.executescript("""
+        PRAGMA journal_mode = WAL;
+        CREATE TABLE lease (address TEXT PRIMARY KEY, client TEXT NOT NULL, mac TEXT, network TEXT NOT NULL,
+            host_name TEXT, expires_unix INTEGER, acknowledged_unix INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+        PRAGMA user_version = 1;""")
+    db.executemany("INSERT INTO lease VALUES (?, ?, ?, 'lan', ?, ?, ?)",
+                   ((ip, f"00:01:{mac}", mac, host, expires, expires - 3600) for ip, mac, host, expires in leases))
+    db.commit()
+    db.close()
 
 
 def dhcp(lab, opt):

@@ -1,6 +1,23 @@
 //! End to end: labgate in the virtual home, with real clients, real packets and the real kernel. Each test has a lab of its own.
 
-#[path = "lab/namespaces.rs"]
-mod namespaces;
 #[path = "lab/support.rs"]
 mod support;
+
+#[path = "lab/bridge.rs"]
+mod bridge;
+#[path = "lab/change.rs"]
+mod change;
+#[path = "lab/clients.rs"]
+mod clients;
+#[path = "lab/crash.rs"]
+mod crash;
+#[path = "lab/faults.rs"]
+mod faults;
+#[path = "lab/namespaces.rs"]
+mod namespaces;
+#[path = "lab/reach.rs"]
+mod reach;
+#[path = "lab/uplink.rs"]
+mod uplink;
+#[path = "lab/verb.rs"]
+mod verb;

@@ -14,7 +14,7 @@ use crate::daemon::control::{self, Request};
 use crate::daemon::reload::Outcome;
 use crate::daemon::{self, logging, views};
 use crate::desired;
-use crate::firewall::{self, Explanation, Policy};
+use crate::firewall::{self, Policy};
 use crate::linux::{config_files, network, nft};
 use crate::model::Bindings;
 
@@ -62,8 +62,7 @@ pub fn check(common: &Common, file: Option<&Path>) -> Done {
 }
 
 pub fn schema() -> Done {
-    show::json(&config::schema())?;
-    Ok(ExitCode::SUCCESS)
+    bail!("to come")
 }
 
 pub fn status(common: &Common) -> Done {
@@ -148,22 +147,8 @@ fn runs_by_this_file(common: &Common) -> bool {
     status["config"].as_str().is_some_and(|running| same(Path::new(running), &common.config))
 }
 
-/// Asks the running gateway, which knows the leases; where none runs by this file, the file alone decides.
-pub fn explain(common: &Common, from: String, to: String, proto: String) -> Done {
-    let explanation: Explanation = if runs_by_this_file(common) {
-        serde_json::from_value(wait(control::ask(&common.runtime_dir, &Request::Explain { from, to, proto }))??)?
-    } else {
-        let checked = config::check(&config_files::read(&common.config)?);
-        let Some(config) = checked.config else { bail!("{}\n{}", checked.report.render(false), checked.report.summary()) };
-        let query = firewall::Query::parse(&config, &from, &to, &proto)?;
-        firewall::explain(&Policy::compile(&config), &desired::host_addresses(&config, &Bindings::default()), &query)
-    };
-    if common.json {
-        show::json(&explanation)?;
-    } else {
-        show::line(explanation.to_string().trim_end())?;
-    }
-    Ok(if explanation.allowed { ExitCode::SUCCESS } else { ExitCode::from(DENIED) })
+pub fn explain(_common: &Common, _from: String, _to: String, _proto: String) -> Done {
+    bail!("to come")
 }
 
 pub fn reload(common: &Common) -> Done {
@@ -187,7 +172,7 @@ pub fn teardown(common: &Common) -> Done {
         bail!("a gateway is running and would put everything back; stop it first (systemctl stop labgate)");
     }
     let done = wait(async {
-        let mut done = network::teardown(&common.paths()).await?;
+        let mut done = network::teardown(&common.state_dir).await?;
         if nft::table_present().await? {
             nft::delete_table().await?;
             done.push("removed the table inet labgate".to_owned());
@@ -217,20 +202,8 @@ pub fn early(common: &Common) -> Done {
 }
 
 pub fn help(common: &Common, slug: Option<&str>) -> Done {
-    let Some(slug) = slug else {
-        Cli::command().print_help()?;
-        show::line("\nProblems of the file that `labgate help SLUG` explains:")?;
-        config::slugs::all().iter().try_for_each(|slug| show::line(format!("  {}", slug.name)))?;
-        return Ok(ExitCode::SUCCESS);
-    };
-    if let Some(found) = config::slugs::find(slug) {
-        if common.json {
-            show::json(&serde_json::json!({ "slug": found.name, "text": found.text, "example": found.good }))?;
-        } else {
-            show::line(found.render().trim_end())?;
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
+    let Some(slug) = slug else { bail!("to come") };
+    let _ = common;
     let mut command = Cli::command();
     if let Some(verb) = command.find_subcommand_mut(slug) {
         verb.print_long_help()?;

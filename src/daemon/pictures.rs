@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::desired::network::UplinkAddress;
 use crate::dns::LocalNames;
 use crate::firewall::SetElements;
-use crate::linux::links::Links;
+use crate::model::Links;
 use crate::model::{Bindings, UnixSeconds};
 
 /// Folders and files of this instance, from the command line or the environment.

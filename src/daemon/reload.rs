@@ -12,7 +12,6 @@ use crate::desired;
 use crate::dns;
 use crate::firewall::Policy;
 use crate::linux::{config_files, hosts_files, nft};
-use crate::model::Bindings;
 
 /// How long the kernel may take to accept the new table before a reload says so.
 const APPLY_PATIENCE: Duration = Duration::from_secs(20);
@@ -64,9 +63,10 @@ pub fn load(path: &Path) -> Result<Loaded, String> {
 /// All problems, rendered.
 pub fn check(sources: Vec<Source>) -> Result<Loaded, String> {
     let checked = config::check(&sources);
-    let rendered = || format!("{}\n{}", checked.report.render(false).trim_end(), checked.report.summary());
-    let Some(config) = &checked.config else { return Err(rendered()) };
-    let mut warnings = if checked.report.warnings > 0 { rendered() } else { String::new() };
+    let rendered = |last: String| format!("{}\n\n{last}", checked.report.render(false).trim_end());
+    let Some(config) = &checked.config else { return Err(rendered(checked.report.refusal())) };
+    let mut warnings =
+        if checked.report.warnings > 0 { rendered(checked.report.summary()) } else { String::new() };
     let (hosts, skipped) = hosts_files::read(&config.dns.hosts_files);
     for problem in skipped {
         warnings.push_str(&format!("\nwarning: {problem}"));
@@ -144,9 +144,8 @@ async fn put_into_effect(pictures: &Arc<Pictures>, loaded: Loaded) -> Outcome {
 
 /// Makes the local names anew from the configuration, the hosts files and the live leases.
 pub fn publish_names(pictures: &Pictures, config: &Config, hosts: &dns::Hosts) {
-    let events = pictures.update_names(|_| {
-        let fixed = dns::LocalNames::new(desired::names::fixed(config, hosts));
-        desired::names::publish(&fixed, config, &Bindings::default(), &pictures.bindings.borrow())
+    let events = pictures.update_names(|names| {
+        desired::names::rebuild(names, desired::names::fixed(config, hosts), config, &pictures.bindings.borrow())
     });
     for event in events {
         tracing::debug!("{event}");

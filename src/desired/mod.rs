@@ -1,3 +1,11 @@
 //! Floor 3: config + bindings + hosts → names, ruleset, set elements, and what the network should look like.
 
 pub mod network;
+mod hosts;
+mod ruleset;
+mod elements;
+pub mod names;
+
+pub use elements::{elements, elements_after};
+pub use hosts::host_addresses;
+pub use ruleset::ruleset;

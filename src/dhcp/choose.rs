@@ -48,7 +48,9 @@ const CONTEST_END: Duration = Duration::from_secs(60);
 /// The place in a pool where the search for a client begins. It must give the same over restarts and versions: a home that lost its store
 /// gets the same addresses again. (FNV-1a, and a final mix so that neighbouring MACs spread.)
 pub(super) fn place(octets: &[u8]) -> u64 {
-    let mut hash = octets.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, octet| (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3));
+    let mut hash = octets
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, octet| (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3));
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash ^ (hash >> 33)
 }
@@ -77,7 +79,8 @@ impl Server {
         }
         let pools = scope.pools_of(audience);
         let asked = client.message.requested_address().map(u32::from).filter(|address| {
-            self.table.is_in_pools(*address, scope, audience) && self.table.pool(*address).is_some_and(|pool| pool.is_never_held(*address))
+            self.table.is_in_pools(*address, scope, audience)
+                && self.table.pool(*address).is_some_and(|pool| pool.is_never_held(*address))
         });
         let hash = match client.mac {
             Some(MacAddr(octets)) => place(&octets),
@@ -98,14 +101,22 @@ impl Server {
     }
 
     /// Whether a client may have `address`, for a REQUEST.
-    pub(super) fn judge(&mut self, scope: &Scope, client: &Client<'_>, address: u32, now: Now) -> Result<Verdict, Dropped> {
+    pub(super) fn judge(
+        &mut self,
+        scope: &Scope,
+        client: &Client<'_>,
+        address: u32,
+        now: Now,
+    ) -> Result<Verdict, Dropped> {
         if !scope.contains(address) {
             return Ok(Verdict::Wrong("the address belongs to another network"));
         }
         match self.reservation(scope, client, now) {
             Reservation::Ready(reserved) if reserved == address => return Ok(Verdict::Fits { newcomer: false }),
             Reservation::Ready(_) => return Ok(Verdict::Wrong("another address is reserved for this host")),
-            Reservation::Held(reserved) if reserved == address => return Ok(Verdict::Wrong("the address is leased to another client")),
+            Reservation::Held(reserved) if reserved == address => {
+                return Ok(Verdict::Wrong("the address is leased to another client"));
+            }
             Reservation::Held(_) | Reservation::None => {}
         }
         if self.plan.hosts.reserved_for(address).is_some() {
@@ -141,7 +152,8 @@ impl Server {
         if *key == client.key || (mac.is_some() && mac == client.mac) {
             return Reservation::Ready(address);
         }
-        let same_host = mac.is_some_and(|mac| host.macs.contains(&mac)) || key.identifier().is_some_and(|id| host.has_identifier(id));
+        let same_host = mac.is_some_and(|mac| host.macs.contains(&mac))
+            || key.identifier().is_some_and(|id| host.has_identifier(id));
         if !same_host || client.relayed {
             return Reservation::Held(address);
         }

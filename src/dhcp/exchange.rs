@@ -33,7 +33,8 @@ impl Server {
         }
         if !matches!(self.table.get(address), Some(Slot::Live(_))) {
             let until = now.instant + OFFER_TIME;
-            let offer = |former| Slot::Offered(Box::new(Offer { client: client.key.clone(), mac: client.mac, until, former }));
+            let offer =
+                |former| Slot::Offered(Box::new(Offer { client: client.key.clone(), mac: client.mac, until, former }));
             let former = match self.table.get(address) {
                 Some(Slot::Past(binding)) => Some(binding.clone()),
                 Some(Slot::Offered(offer)) => offer.former.clone(),
@@ -97,13 +98,10 @@ impl Server {
         }
         let name = binding.host_name.clone();
         let ack = self.answer(MessageType::Ack, scope, client, Some(address.into()), Some(lease), name.as_deref());
-        let former = match self.table.set(address, Some(Slot::Live(binding.clone()))) {
-            Some(Slot::Live(former)) => Some(former),
-            _ => None,
-        };
-        let same = former.as_ref().is_some_and(|former| former.client == binding.client);
-        let known = same || self.plan.hosts.reserved_for(address).is_some();
-        self.outputs.push_back(Output::Grant(Grant { binding, ack, known, former }));
+        let former = self.table.set(address, Some(Slot::Live(binding.clone())));
+        let same = matches!(former, Some(Slot::Live(former)) if former.client == binding.client);
+        let reserved = self.plan.hosts.reserved_for(address).is_some();
+        self.outputs.push_back(Output::Grant(Grant { binding, ack, reserved }));
         self.contests.remove(&address);
         if !same {
             self.look_at_room(scope, client);
@@ -121,8 +119,11 @@ impl Server {
     fn end(&mut self, address: u32, reason: EndReason, slot: Option<Slot>, now: Now) {
         match self.table.get(address).cloned() {
             Some(Slot::Live(binding)) => {
-                let binding =
-                    Arc::new(Binding { expires: Some(now.instant), expires_unix: Some(now.unix), ..Binding::clone(&binding) });
+                let binding = Arc::new(Binding {
+                    expires: Some(now.instant),
+                    expires_unix: Some(now.unix),
+                    ..Binding::clone(&binding)
+                });
                 let moved = reason == EndReason::Moved;
                 self.table.set(address, slot.or_else(|| (!moved).then(|| Slot::Past(binding.clone()))));
                 self.outputs.push_back(Output::Ended(Ended { binding, reason }));
@@ -150,7 +151,8 @@ impl Server {
     pub(super) fn decline(&mut self, scope: &Scope, client: &Client<'_>, now: Now) -> Result<(), Dropped> {
         let address = client.message.requested_address().ok_or(Dropped::NoAddress)?;
         let slot = self.table.get(address.into());
-        let held = matches!(slot, Some(Slot::Live(_) | Slot::Offered(_))) && slot.and_then(Slot::client) == Some(&client.key);
+        let held =
+            matches!(slot, Some(Slot::Live(_) | Slot::Offered(_))) && slot.and_then(Slot::client) == Some(&client.key);
         if !held || !scope.prefix.contains(&address) {
             return Err(Dropped::NotTheHolder);
         }

@@ -159,7 +159,9 @@ impl<'a> Message<'a> {
 
     /// The longest datagram the client accepts (option 57); never under the 576 octets every host takes (RFC 2131 §2).
     pub fn maximum_size(&self) -> usize {
-        self.option(code::MAXIMUM_SIZE).map_or(576, |data| u16::from_be_bytes([data[0], data[1]]).clamp(576, 1500)).into()
+        self.option(code::MAXIMUM_SIZE)
+            .map_or(576, |data| u16::from_be_bytes([data[0], data[1]]).clamp(576, 1500))
+            .into()
     }
 
     /// The client identifier (option 61). An empty one is none.
@@ -257,7 +259,9 @@ mod tests {
 
     #[test]
     fn a_latin_name_first_hides_nothing() {
-        let bytes = packet(&[12, 4, b'B', 0xfc, b'r', b'o', 81, 5, 0, 0, 0, b'p', b'c', 60, 2, b'M', b'S', 55, 2, 1, 3, 53, 1, 1, 255]);
+        let bytes = packet(&[
+            12, 4, b'B', 0xfc, b'r', b'o', 81, 5, 0, 0, 0, b'p', b'c', 60, 2, b'M', b'S', 55, 2, 1, 3, 53, 1, 1, 255,
+        ]);
         let message = Message::parse(&bytes).unwrap();
         assert_eq!(message.option(55).unwrap().as_ref(), [1, 3]);
         assert_eq!(message.option(81).unwrap().as_ref(), [0, 0, 0, b'p', b'c']);

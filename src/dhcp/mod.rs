@@ -19,6 +19,7 @@
 //! | `restore` | restarts, and wall clocks that jump |
 //!
 //! [`client`] is the other side: the uplink's own client, a machine of the same kind.
+//! | `client` | the other side: the client engine of the uplink |
 
 mod answer;
 mod choose;

@@ -37,10 +37,8 @@ pub struct Grant {
     pub binding: Arc<Binding>,
     /// The DHCPACK.
     pub ack: Reply,
-    /// Whether the client held this address already or has it reserved: if the store fails, such a lease may be acknowledged from memory.
-    pub known: bool,
-    /// The lease it replaces on the same address, where that was live.
-    pub former: Option<Arc<Binding>>,
+    /// Whether the address is reserved for the client: the configuration remembers such a lease, if the store cannot.
+    pub reserved: bool,
 }
 
 /// A lease that is over.
@@ -152,13 +150,22 @@ impl fmt::Display for Event {
                 write!(f, "network {network}: {mac} uses {address} without a lease")
             }
             Event::Declined { network, address, withheld: true } => {
-                write!(f, "network {network}: a client found {address} in use by another; the address is withheld for an hour")
+                write!(
+                    f,
+                    "network {network}: a client found {address} in use by another; the address is withheld for an hour"
+                )
             }
             Event::Declined { network, address, withheld: false } => {
-                write!(f, "network {network}: a client found {address} in use by another; the address is reserved and stays in service")
+                write!(
+                    f,
+                    "network {network}: a client found {address} in use by another; the address is reserved and stays in service"
+                )
             }
             Event::ReservationHeld { host, address } => {
-                write!(f, "{address} is reserved for {host} but still leased to another client; {host} gets it when that lease ends")
+                write!(
+                    f,
+                    "{address} is reserved for {host} but still leased to another client; {host} gets it when that lease ends"
+                )
             }
             Event::ClockJumped { seconds } => {
                 write!(f, "the wall clock jumped by {seconds} s; leases keep their remaining time")

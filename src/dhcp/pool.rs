@@ -87,7 +87,12 @@ pub(super) struct Pool {
 
 impl Pool {
     /// All addresses of `range` but those for which `reserved` says so.
-    pub(super) fn new(network: usize, audience: Audience, range: &RangeInclusive<Ipv4Addr>, reserved: impl Fn(u32) -> bool) -> Self {
+    pub(super) fn new(
+        network: usize,
+        audience: Audience,
+        range: &RangeInclusive<Ipv4Addr>,
+        reserved: impl Fn(u32) -> bool,
+    ) -> Self {
         let (first, last) = (u32::from(*range.start()), u32::from(*range.end()));
         let size = (last - first) as usize + 1;
         let mut never_held = Bits::new(size);

@@ -47,7 +47,12 @@ const OPTIONS: usize = 240;
 const SHORTEST: usize = 300;
 
 /// Writes a reply. `options` stand in order of importance: where not all fit even into overloaded fields, the last are left out.
-pub(super) fn encode(kind: MessageType, request: &Message<'_>, fields: &Fields<'_>, options: &[(u8, &[u8])]) -> Vec<u8> {
+pub(super) fn encode(
+    kind: MessageType,
+    request: &Message<'_>,
+    fields: &Fields<'_>,
+    options: &[(u8, &[u8])],
+) -> Vec<u8> {
     let mut bytes = vec![0; OPTIONS];
     bytes.reserve(SHORTEST);
     bytes[0] = 2;
@@ -65,7 +70,9 @@ pub(super) fn encode(kind: MessageType, request: &Message<'_>, fields: &Fields<'
     bytes[236..240].copy_from_slice(&[99, 130, 83, 99]);
 
     // RFC 3046 §2.2: what the relay agent added comes last. A relay that sends an oversized one does not get it back.
-    let echo = request.option(code::RELAY_AGENT_INFORMATION).filter(|data| !request.giaddr.is_unspecified() && data.len() <= 255);
+    let echo = request
+        .option(code::RELAY_AGENT_INFORMATION)
+        .filter(|data| !request.giaddr.is_unspecified() && data.len() <= 255);
     let echo = echo.as_deref().unwrap_or_default();
     let tail = 1 + if echo.is_empty() { 0 } else { 2 + echo.len() };
     let room = request.maximum_size() - IP_UDP_HEADERS;
@@ -139,7 +146,12 @@ mod tests {
     fn encoded(packet: Packet, options: &[(u8, &[u8])], file: &[u8]) -> Vec<u8> {
         let request = packet.bytes();
         let request = Message::parse(&request).unwrap();
-        encode(MessageType::Offer, &request, &Fields { yiaddr: 0x0a00_0009, boot_file: file, ..Fields::default() }, options)
+        encode(
+            MessageType::Offer,
+            &request,
+            &Fields { yiaddr: 0x0a00_0009, boot_file: file, ..Fields::default() },
+            options,
+        )
     }
 
     #[test]
@@ -149,8 +161,11 @@ mod tests {
         let message = v4::Message::from_bytes(&bytes).unwrap();
         assert_eq!(message.yiaddr(), Ipv4Addr::new(10, 0, 0, 9));
         assert_eq!(message.opts().msg_type(), Some(v4::MessageType::Offer));
-        assert_eq!(message.opts().get(v4::OptionCode::DomainName), Some(&v4::DhcpOption::DomainName("home.arpa".into())));
-        assert_eq!(message.fname(), Some(&b"pxe.0"[..]));
+        assert_eq!(
+            message.opts().get(v4::OptionCode::DomainName),
+            Some(&v4::DhcpOption::DomainName("home.arpa".into()))
+        );
+        assert_eq!(message.fname(), Some(&b"pxe.0\0"[..]));
         assert_eq!(bytes[240..243], [53, 1, 2]);
     }
 

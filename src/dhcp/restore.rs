@@ -90,7 +90,11 @@ impl Server {
             let (Some(expires), Some(ends)) = (binding.expires, binding.expires_unix) else { continue };
             let whole = ends.saturating_sub(binding.acknowledged_unix);
             let ends = now.unix + expires.saturating_sub(now.instant).as_secs();
-            let binding = Binding { expires_unix: Some(ends), acknowledged_unix: ends.saturating_sub(whole), ..Binding::clone(&binding) };
+            let binding = Binding {
+                expires_unix: Some(ends),
+                acknowledged_unix: ends.saturating_sub(whole),
+                ..Binding::clone(&binding)
+            };
             let binding = Arc::new(binding);
             self.table.set(binding.address.into(), Some(Slot::Live(binding.clone())));
             told.push(binding);
@@ -119,7 +123,8 @@ impl Server {
             .bindings()
             .filter_map(|binding| {
                 let name = &plan.scope_of(binding.address.into())?.name;
-                (*name != binding.network).then(|| Arc::new(Binding { network: name.clone(), ..Binding::clone(binding) }))
+                (*name != binding.network)
+                    .then(|| Arc::new(Binding { network: name.clone(), ..Binding::clone(binding) }))
             })
             .collect();
         for binding in &renamed {

@@ -98,7 +98,12 @@ impl Hosts {
             if let Some(ip) = ip {
                 hosts.by_address.entry(ip).or_insert(index);
             }
-            hosts.all.push(Host { name: host.name.clone(), macs: host.macs.clone(), client_id: host.client_id.clone(), ip });
+            hosts.all.push(Host {
+                name: host.name.clone(),
+                macs: host.macs.clone(),
+                client_id: host.client_id.clone(),
+                ip,
+            });
         }
         hosts
     }

@@ -106,7 +106,8 @@ impl Table {
         self.reserved = hosts;
         self.order = self.pools.iter().enumerate().map(|(index, pool)| (pool.first(), index)).collect();
         self.order.sort_unstable();
-        let slots: Vec<(u32, Option<Duration>)> = self.slots.iter().map(|(address, slot)| (*address, past_end(slot))).collect();
+        let slots: Vec<(u32, Option<Duration>)> =
+            self.slots.iter().map(|(address, slot)| (*address, past_end(slot))).collect();
         for (address, past) in slots {
             if let Some(pool) = self.pool_index(address) {
                 self.pools[pool].take_never_held(address);
@@ -211,7 +212,11 @@ impl Table {
         let holds = |address: &&u32| {
             prefix.contains(&Ipv4Addr::from(**address)) && self.get(**address).and_then(Slot::client) == Some(client)
         };
-        self.by_client.iter_hash(hash).filter(holds).max_by_key(|address| (self.slots[*address].rank(), **address)).copied()
+        self.by_client
+            .iter_hash(hash)
+            .filter(holds)
+            .max_by_key(|address| (self.slots[*address].rank(), **address))
+            .copied()
     }
 
     /// All addresses that a client holds, was offered, or held within a network.
@@ -246,12 +251,17 @@ impl Table {
         std::iter::once((pools[start], offset as u32))
             .chain(rest)
             .find_map(|(pool, offset)| self.pools[pool].next_never_held(offset))
-            .or_else(|| pools.iter().filter_map(|pool| self.pools[*pool].oldest_past()).min().map(|(_, address)| address))
+            .or_else(|| {
+                pools.iter().filter_map(|pool| self.pools[*pool].oldest_past()).min().map(|(_, address)| address)
+            })
     }
 
     /// How many addresses pools can lease at all, and how many of them now.
     pub fn room(&self, pools: &[usize]) -> (usize, usize) {
-        pools.iter().map(|index| &self.pools[*index]).fold((0, 0), |(size, free), pool| (size + pool.size(), free + pool.free()))
+        pools
+            .iter()
+            .map(|index| &self.pools[*index])
+            .fold((0, 0), |(size, free), pool| (size + pool.size(), free + pool.free()))
     }
 
     /// Whether an address can be leased to a client of this kind without a reservation.

@@ -69,7 +69,11 @@ pub struct Read {
 impl Read {
     pub fn of(bytes: &[u8]) -> Self {
         assert!(bytes.len() >= 300 && bytes[0] == 2, "a BOOTREPLY of at least 300 octets");
-        let mut read = Read { yiaddr: bytes[16..20].try_into().unwrap(), siaddr: bytes[20..24].try_into().unwrap(), ..Read::default() };
+        let mut read = Read {
+            yiaddr: bytes[16..20].try_into().unwrap(),
+            siaddr: bytes[20..24].try_into().unwrap(),
+            ..Read::default()
+        };
         let mut at = 240;
         while bytes[at] != 255 {
             let (code, length) = (bytes[at], usize::from(bytes[at + 1]));

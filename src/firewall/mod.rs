@@ -1,5 +1,42 @@
-//! Floor 2: the policy.
+//! Floor 2: the policy of the firewall, and the one nftables table that carries it out.
+//!
+//! ```text
+//! Config ─► Policy (networks, hosts, rules, forwards, each with its place in the file)
+//!             ├─► ruleset   → Ruleset → text for `nft -f -`   (chains and sets: from the configuration alone)
+//!             ├─► following sets + HostAddresses → SetElements  (members that follow leases)
+//!             └─► explain   (one packet) → the phases, the verdict, the deciding line
+//! ```
+//!
+//! Input is a [`crate::config::Config`], output are plain values; nothing here runs nft. What the policy means stands in
+//! [`Policy`]; what a packet costs is decided by [`permissions`]: rules become set elements, never rules.
 
-/// Set elements.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SetElements {}
+mod services;
+mod hosts;
+mod policy;
+mod ruleset;
+mod disjoint;
+mod permissions;
+mod nat;
+mod compile;
+mod wire;
+mod text;
+mod closed;
+mod describe;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use closed::closed_ruleset;
+pub use describe::{describe_forward, describe_rule};
+pub use hosts::HostAddresses;
+pub use policy::{End, EndName, Forward, Host, Network, Origin, Policy, Rule, Uplink, Verdict};
+pub use ruleset::{
+    Chain, Counter, Counters, Data, DataType, Element, ElementChange, Field, FieldType, Key, Ruleset, Set, SetElements,
+    TABLE,
+};
+pub use services::{ALL_PORTS, Piece, PortSet, Protocol, Services};
+
+pub(crate) use disjoint::disjoint;
+pub(crate) use ruleset::Members;
+pub(crate) use text::plain_comment;
+pub(crate) use wire::{data as wire_data, lower as wire_lower, upper as wire_upper};

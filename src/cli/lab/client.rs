@@ -13,8 +13,8 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::host::Host;
 use super::lines::Lines;
-use super::running::Host;
 
 const UDHCPC_SCRIPT: &str = include_str!("udhcpc.sh");
 const DHCLIENT_SCRIPT: &str = include_str!("dhclient.sh");

@@ -4,6 +4,7 @@
 mod client;
 mod gateway;
 pub mod home;
+mod host;
 mod internal;
 mod join;
 pub mod keeper;
@@ -26,9 +27,10 @@ use clap::{Args, Subcommand};
 pub use client::{Client, find};
 pub use gateway::{Gateway, verb};
 pub use home::{Home, HostSpec, Service};
+pub use host::Host;
 pub use lines::Lines;
 pub use reach::{Attempt, Outcome};
-pub use running::{Host, Lab, Options, PATIENCE};
+pub use running::{Lab, Options, PATIENCE};
 
 use super::Common;
 use show::Show;

@@ -6,8 +6,9 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::home::{Addressing, PROVIDER, PUBLIC, WWW};
+use super::host::Host;
 use super::reach::Outcome;
-use super::running::{Host, Lab};
+use super::running::Lab;
 
 /// One thing that was tried.
 #[derive(Clone, Debug, Serialize)]

@@ -43,7 +43,7 @@ pub fn look_up(name: &str, of: u16) -> Answer {
     let address =
         |ttl: u32, address: Ipv4Addr| only(ttl, of, kind::A, Data::Octets(kind::A, address.octets().to_vec()));
     match name {
-        "www.example.test" => address(300, WWW),
+        "www.example.test" | "www.example.net" | "www.example.org" | "www.example.com" => address(300, WWW),
         "short.example.test" => address(1, Ipv4Addr::new(198, 51, 100, 81)),
         "rebind.example.test" => address(300, Ipv4Addr::new(192, 168, 1, 10)),
         "v6.example.test" => {

@@ -1,0 +1,8 @@
+//! cargo +nightly fuzz run config
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::config_file(data));

@@ -1,0 +1,268 @@
+//! Policy → the one table: which chains there are and what they ask, in which order. Sets come from `permissions` and `nat`; here are those
+//! that describe the networks themselves.
+
+use super::nat::{self, NatSets};
+use super::permissions::{self, EndKind, ICMPV6, Shape, TCP, range4};
+use super::policy::{Network, Policy, Uplink, Verdict};
+use super::ruleset::{Chain, Data, DataType, Element, Field, FieldType, Ruleset, Set};
+use super::text::quote;
+
+impl Policy {
+    /// The table that does what the policy says.
+    pub fn ruleset(&self) -> Ruleset {
+        let nat = &self.nat;
+        let shapes = permissions::shapes(&self.sets);
+        let mut chains = input(self, &shapes);
+        chains.extend(forward(self, &shapes, nat));
+        chains.extend(output(&shapes));
+        chains.push(refuse());
+        chains.extend(translate(self, nat));
+        let mut sets = network_sets(self);
+        sets.extend(self.sets.iter().cloned());
+        sets.extend(nat.sets.iter().cloned());
+        Ruleset { sets, chains }
+    }
+
+    /// The sets whose members follow leases, without the rest of the table.
+    pub(crate) fn following_sets(&self) -> impl Iterator<Item = &Set> {
+        self.sets.iter().chain(&self.nat.sets).filter(|set| !set.following.is_empty())
+    }
+}
+
+/// What names the networks: everything here is known from the file alone.
+fn network_sets(policy: &Policy) -> Vec<Set> {
+    let set = |name, comment, key: &[FieldType], interval, elements| {
+        let new = if interval { Set::of_ranges } else { Set::new };
+        new(name, comment, key, DataType::None, elements)
+    };
+    let interface = |network: &Network| Field::Interface(network.interface.clone());
+    let subnet = |network: &Network| range4(network.subnet);
+    let of = |which: &dyn Fn(&Network) -> bool, key: &dyn Fn(&Network) -> Vec<Field>| -> Vec<Element> {
+        policy.networks.iter().filter(|network| which(network)).map(|network| element(&network.name, key(network))).collect()
+    };
+    let all = |_: &Network| true;
+    use FieldType::{Interface, Ipv4};
+    let mut sets = vec![
+        set("networks", "interfaces of own networks", &[Interface], false, of(&all, &|n| vec![interface(n)])),
+        set("own_addresses", "addresses of own networks", &[Ipv4], true, of(&all, &|n| vec![subnet(n)])),
+        set("sources", "which addresses may come from which interface", &[Interface, Ipv4], true, of(&all, &|n| vec![interface(n), subnet(n)])),
+        set("inside", "traffic inside one network is never filtered", &[Interface, Interface], false, of(&all, &|n| vec![interface(n), interface(n)])),
+    ];
+    if policy.networks.iter().any(|network| network.dhcp) {
+        sets.push(set("dhcp_networks", "where the router serves DHCP", &[Interface], false, of(&|n| n.dhcp, &|n| vec![interface(n)])));
+    }
+    let Some(uplink) = &policy.uplink else { return sets };
+    if policy.networks.iter().any(|network| !nat::needs_masquerade(network)) {
+        let private = of(&nat::needs_masquerade, &|n| vec![subnet(n)]);
+        sets.push(set("masqueraded", "own networks whose addresses mean nothing outside", &[Ipv4], true, private));
+    }
+    if !policy.forwards.is_empty() {
+        let mut clients = vec![element("internet", vec![Field::Interface(uplink.interface.clone())])];
+        clients.extend(of(&|n| n.internet, &|n| vec![interface(n)]));
+        sets.push(set("forward_clients", "who may use port forwards", &[Interface], false, clients));
+        let gateway = |n: &Network| vec![Field::Ipv4(n.router, n.router)];
+        sets.push(set("gateways", "addresses of the router in own networks", &[Ipv4], false, of(&all, &gateway)));
+        let both = |n: &Network| vec![subnet(n), subnet(n)];
+        sets.push(set("hairpin", "client and target in one network", &[Ipv4, Ipv4], true, of(&all, &both)));
+    }
+    sets
+}
+
+fn element(comment: &str, key: Vec<Field>) -> Element {
+    Element { key: key.into(), data: Data::None, comment: comment.into() }
+}
+
+/// Rules of the lookups of one verdict: denials go to the refusal, permissions end here.
+fn lookups(shapes: &[Shape], which: impl Fn(&Shape) -> bool) -> Vec<String> {
+    let rule = |shape: &Shape| match shape.verdict {
+        _ if *shape == Shape::PAIRS => shape.lookup(),
+        Verdict::Deny => format!("{} goto refuse", shape.lookup()),
+        Verdict::Allow => format!("{} accept", shape.lookup()),
+    };
+    shapes.iter().filter(|shape| which(shape)).map(rule).collect()
+}
+
+fn input(policy: &Policy, shapes: &[Shape]) -> Vec<Chain> {
+    let to_router = |shape: &&Shape| shape.to == EndKind::Router;
+    let mut rules = vec![
+        "iifname \"lo\" accept".to_owned(),
+        "ct state established,related accept".to_owned(),
+        "ct state invalid counter drop".to_owned(),
+        format!("meta l4proto {ICMPV6} jump icmp_v6"),
+    ];
+    if policy.networks.iter().any(|network| network.dhcp) {
+        rules.push(format!("iifname @dhcp_networks udp dport 67 accept {}", comment("DHCP")));
+    }
+    if let Some(uplink) = policy.uplink.as_ref().filter(|uplink| uplink.dhcp_client) {
+        rules.push(format!("iifname {} udp sport 67 udp dport 68 accept {}", quote(&uplink.interface), comment("answers to the DHCP client")));
+    }
+    if let Some(uplink) = policy.uplink.as_ref().filter(|uplink| uplink.system) {
+        let interface = quote(&uplink.interface);
+        rules.push(format!("iifname {interface} ip6 saddr fe80::/10 udp dport 546 accept {}", comment("answers to the DHCPv6 client")));
+    }
+    rules.push("jump spoofed".to_owned());
+    rules.extend(lookups(shapes, |shape| to_router(&shape) && shape.verdict == Verdict::Deny));
+    rules.push(format!("iifname @networks icmp type echo-request accept {}", comment("ping")));
+    rules.push(format!("iifname @networks icmpv6 type echo-request accept {}", comment("ping")));
+    rules.extend(lookups(shapes, |shape| to_router(&shape) && shape.verdict == Verdict::Allow));
+    rules.push("goto refuse".to_owned());
+    vec![
+        Chain {
+            name: "input",
+            comment: "to the router itself",
+            hook: Some("type filter hook input priority filter; policy drop;"),
+            rules,
+        },
+        Chain {
+            name: "icmp_v6",
+            comment: "what IPv6 cannot live without (RFC 4890)",
+            hook: None,
+            rules: icmp_v6(policy.uplink.as_ref()),
+        },
+        Chain { name: "spoofed", comment: "a source belongs to the network it comes from", hook: None, rules: spoofed() },
+    ]
+}
+
+pub(super) fn icmp_v6(uplink: Option<&Uplink>) -> Vec<String> {
+    let mut rules = vec![
+        "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept".to_owned(),
+        "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept".to_owned(),
+        "icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report } ip6 saddr { ::, fe80::/10 } accept".to_owned(),
+    ];
+    if let Some(uplink) = uplink {
+        rules.push(format!("iifname {} icmpv6 type nd-router-advert ip6 hoplimit 255 accept", quote(&uplink.interface)));
+    }
+    rules
+}
+
+fn spoofed() -> Vec<String> {
+    vec![
+        "iifname . ip saddr @sources return".to_owned(),
+        format!("meta nfproto ipv4 iifname @networks counter drop {}", comment("source of another network")),
+        format!("ip saddr @own_addresses counter drop {}", comment("own source from outside")),
+        format!("meta nfproto ipv6 fib saddr . iif oif missing counter drop {}", comment("no way back there")),
+    ]
+}
+
+fn forward(policy: &Policy, shapes: &[Shape], nat: &NatSets) -> Vec<Chain> {
+    let through = |shape: &Shape| shape.from != EndKind::Router && shape.to != EndKind::Router;
+    let mut rules = Vec::new();
+    if policy.uplink.is_some() {
+        rules.push("tcp flags & (syn | rst) == syn jump mss".to_owned());
+    }
+    rules.extend([
+        "ct state established,related accept".to_owned(),
+        "iifname . oifname @inside accept".to_owned(),
+        "ct state invalid counter drop".to_owned(),
+    ]);
+    let ipv6 = lookups(shapes, |shape| through(shape) && shape.ipv6);
+    rules.push(format!("meta nfproto ipv6 goto {}", if ipv6.is_empty() { "refuse" } else { "forward_ipv6" }));
+    rules.push("jump spoofed".to_owned());
+    rules.extend(lookups(shapes, |shape| through(shape) && !shape.ipv6 && shape.verdict == Verdict::Deny));
+    for name in ["forward_targets", "forward_targets_range"] {
+        if nat.sets.iter().any(|set| &*set.name == name) {
+            rules.push(format!("ct status dnat ip daddr . meta l4proto . th dport @{name} accept"));
+        }
+    }
+    rules.extend(lookups(shapes, |shape| through(shape) && !shape.ipv6 && shape.verdict == Verdict::Allow));
+    rules.push("goto refuse".to_owned());
+    let mut chains = vec![Chain {
+        name: "forward",
+        comment: "through the router: established first, then maps and sets",
+        hook: Some("type filter hook forward priority filter; policy drop;"),
+        rules,
+    }];
+    if !ipv6.is_empty() {
+        let mut rules = vec!["jump spoofed".to_owned()];
+        rules.extend(ipv6);
+        rules.push("goto refuse".to_owned());
+        chains.push(Chain { name: "forward_ipv6", comment: "IPv6 passes by literal addresses only", hook: None, rules });
+    }
+    if let Some(uplink) = &policy.uplink {
+        let interface = quote(&uplink.interface);
+        let clamp = |way: &str| format!("{way} {interface} tcp option maxseg size set rt mtu");
+        let rules = vec![clamp("oifname"), clamp("iifname")];
+        chains.push(Chain { name: "mss", comment: "TCP segments fit the uplink", hook: None, rules });
+    }
+    chains
+}
+
+/// The router's own packets are free but for what a rule denies it.
+fn output(shapes: &[Shape]) -> Option<Chain> {
+    // The refusal of the other chains asks where a packet came from, and these came from nowhere.
+    let denials: Vec<String> = shapes
+        .iter()
+        .filter(|shape| shape.from == EndKind::Router && shape.verdict == Verdict::Deny)
+        .map(|shape| format!("{} reject with icmpx admin-prohibited", shape.lookup()))
+        .collect();
+    if denials.is_empty() {
+        return None;
+    }
+    let rules = ["oifname \"lo\" accept".to_owned(), "ct state established,related accept".to_owned()];
+    Some(Chain {
+        name: "output",
+        comment: "from the router: free but for what is denied",
+        hook: Some("type filter hook output priority filter; policy accept;"),
+        rules: rules.into_iter().chain(denials).collect(),
+    })
+}
+
+pub(super) fn refuse() -> Chain {
+    Chain {
+        name: "refuse",
+        comment: "own networks hear it at once, others hear nothing",
+        hook: None,
+        rules: vec![
+            "iifname != @networks counter drop".to_owned(),
+            format!("meta l4proto {TCP} counter reject with tcp reset"),
+            "counter reject with icmpx admin-prohibited".to_owned(),
+        ],
+    }
+}
+
+fn translate(policy: &Policy, nat: &NatSets) -> Vec<Chain> {
+    let Some(uplink) = &policy.uplink else { return Vec::new() };
+    let interface = quote(&uplink.interface);
+    let mut chains = Vec::new();
+    if !nat.sets.is_empty() {
+        chains.push(Chain {
+            name: "prerouting",
+            comment: "an address of this router that is no gateway address is the public one, whatever it is",
+            hook: Some("type nat hook prerouting priority dstnat; policy accept;"),
+            rules: vec!["iifname @forward_clients fib daddr type local ip daddr != @gateways jump port_forwards".to_owned()],
+        });
+        chains.push(Chain { name: "port_forwards", comment: "outside port to host", hook: None, rules: port_forwards(&interface, nat) });
+    }
+    let private = if policy.networks.iter().all(nat::needs_masquerade) { "own_addresses" } else { "masqueraded" };
+    let mut rules = vec![format!("oifname {interface} ip saddr @{private} masquerade")];
+    if !nat.sets.is_empty() {
+        rules.push(format!("ct status dnat ip saddr . ip daddr @hairpin masquerade {}", comment("so that answers come back this way")));
+    }
+    chains.push(Chain {
+        name: "postrouting",
+        comment: "own networks share the uplink's address",
+        hook: Some("type nat hook postrouting priority srcnat; policy accept;"),
+        rules,
+    });
+    chains
+}
+
+fn port_forwards(uplink: &str, nat: &NatSets) -> Vec<String> {
+    let mut rules = Vec::new();
+    if nat.restricted {
+        rules.push(format!(
+            "iifname {uplink} meta l4proto . th dport @forward_restricted ip saddr . meta l4proto . th dport != @forward_sources return"
+        ));
+    }
+    for name in ["forwards", "forward_ranges"] {
+        if nat.sets.iter().any(|set| &*set.name == name) {
+            rules.push(format!("dnat ip to meta l4proto . th dport map @{name}"));
+        }
+    }
+    rules
+}
+
+fn comment(text: &str) -> String {
+    format!("comment {}", quote(text))
+}
+

@@ -1,0 +1,282 @@
+//! A small model of one nftables table, and the members of its sets that follow leases.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use super::disjoint::disjoint;
+use super::hosts::HostAddresses;
+use crate::config::{InterfaceName, PortRange};
+use crate::model::SharedMap;
+
+/// Family and name of the one table that is ours.
+pub const TABLE: &str = "labgate";
+
+/// One table: sets and chains, made from the configuration alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ruleset {
+    /// Named sets and maps.
+    pub sets: Vec<Set>,
+    /// Chains, in the order a reader wants them.
+    pub chains: Vec<Chain>,
+}
+
+/// A chain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chain {
+    /// Its name.
+    pub name: &'static str,
+    /// One line for the reader.
+    pub comment: &'static str,
+    /// `type filter hook forward priority filter; policy drop;` of a base chain.
+    pub hook: Option<&'static str>,
+    /// Rules, as nft writes them.
+    pub rules: Vec<String>,
+}
+
+/// A named set, or a map where [`Set::data`] is not [`DataType::None`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Set {
+    /// Its name.
+    pub name: Arc<str>,
+    /// One line for the reader.
+    pub comment: String,
+    /// Types of the key's fields.
+    pub key: Vec<FieldType>,
+    /// What an element maps to.
+    pub data: DataType,
+    /// Whether elements are ranges; otherwise the set is a hash.
+    pub interval: bool,
+    /// Whether each element counts.
+    pub counter: bool,
+    /// Members that the configuration alone decides.
+    pub fixed: Vec<Element>,
+    /// Members with a [`Field::Host`] or [`Data::Host`] in place of an address. In an interval set that has any, all members are here,
+    /// because ranges have to be kept apart from one another whenever an address changes.
+    pub following: Vec<Element>,
+    /// Keys of [`Set::fixed`], where [`Set::following`] may run into them.
+    pub(crate) fixed_keys: HashSet<Key>,
+}
+
+impl Set {
+    /// A set of `elements`, each key once.
+    pub(super) fn new(name: &str, comment: &str, key: &[FieldType], data: DataType, elements: Vec<Element>) -> Set {
+        let (fixed, following): (Vec<Element>, Vec<Element>) =
+            elements.into_iter().partition(|element| element.hosts().next().is_none());
+        let keys = if following.is_empty() { &[] } else { &fixed[..] };
+        Set {
+            name: name.into(),
+            comment: comment.to_owned(),
+            key: key.to_vec(),
+            data,
+            interval: false,
+            counter: false,
+            fixed_keys: keys.iter().map(|element| element.key.clone()).collect(),
+            fixed,
+            following,
+        }
+    }
+
+    /// A set of ranges.
+    pub(super) fn of_ranges(name: &str, comment: &str, key: &[FieldType], data: DataType, elements: Vec<Element>) -> Set {
+        let follows = elements.iter().any(|element| element.hosts().next().is_some());
+        let (fixed, following) = if follows { (Vec::new(), elements) } else { (disjoint(elements), Vec::new()) };
+        Set { interval: true, fixed, following, ..Set::new(name, comment, key, data, Vec::new()) }
+    }
+
+    /// The same with a counter for each element.
+    pub(super) fn counted(self) -> Set {
+        Set { counter: true, ..self }
+    }
+
+    /// Whether a key names a host beside a literal address, so that two of its keys may become one when the host moves.
+    pub(crate) fn literal_beside_host(&self) -> bool {
+        let literal = |element: &Element| element.key.iter().any(|field| matches!(field, Field::Ipv4(..)));
+        self.following.iter().any(literal)
+    }
+}
+
+/// Type of one field of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FieldType {
+    /// Interface name.
+    Interface,
+    /// IPv4 address.
+    Ipv4,
+    /// IPv6 address.
+    Ipv6,
+    /// Transport protocol.
+    Protocol,
+    /// Port.
+    Port,
+}
+
+/// Type of a map's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DataType {
+    /// It is a set.
+    None,
+    /// A verdict.
+    Verdict,
+    /// An IPv4 address.
+    Address,
+    /// An IPv4 address and a port.
+    AddressPort,
+}
+
+/// One field of an element's key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Field {
+    /// An interface.
+    Interface(InterfaceName),
+    /// IPv4 addresses from first to last.
+    Ipv4(Ipv4Addr, Ipv4Addr),
+    /// IPv6 addresses from first to last.
+    Ipv6(Ipv6Addr, Ipv6Addr),
+    /// An IP protocol number.
+    Protocol(u8),
+    /// Ports.
+    Ports(PortRange),
+    /// The address that this host has at the moment.
+    Host(usize),
+}
+
+/// What an element maps to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Data {
+    /// Nothing: an element of a set.
+    None,
+    /// The verdict `accept`.
+    Accept,
+    /// An address.
+    Address(Ipv4Addr),
+    /// An address and a port.
+    AddressPort(Ipv4Addr, u16),
+    /// The address that this host has at the moment, with a port where the map wants one.
+    Host(usize, Option<u16>),
+}
+
+/// A key: its fields in order.
+pub type Key = Box<[Field]>;
+
+/// One element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Element {
+    /// The key.
+    pub key: Key,
+    /// What it maps to.
+    pub data: Data,
+    /// `labgate.toml:36 web -> db`.
+    pub comment: Arc<str>,
+}
+
+impl Element {
+    /// Puts addresses in place of hosts; `None` where one has no address now.
+    pub fn resolve(&self, hosts: &HostAddresses) -> Option<Element> {
+        let address = |host: usize| hosts.get(host);
+        let mut key = self.key.clone();
+        for field in &mut key {
+            if let Field::Host(host) = field {
+                let address = address(*host)?;
+                *field = Field::Ipv4(address, address);
+            }
+        }
+        let data = match self.data {
+            Data::Host(host, Some(port)) => Data::AddressPort(address(host)?, port),
+            Data::Host(host, None) => Data::Address(address(host)?),
+            other => other,
+        };
+        Some(Element { key, data, comment: self.comment.clone() })
+    }
+
+    /// Hosts this element waits for.
+    pub fn hosts(&self) -> impl Iterator<Item = usize> + '_ {
+        let in_key = self.key.iter().filter_map(|field| if let Field::Host(host) = field { Some(*host) } else { None });
+        in_key.chain(if let Data::Host(host, _) = self.data { Some(host) } else { None })
+    }
+}
+
+/// Members of the sets that follow leases: everything about the table that changes without the configuration changing.
+#[derive(Clone, Debug, Default)]
+pub struct SetElements {
+    /// The set's name, its shape, and its members by key.
+    pub(crate) sets: Vec<Members>,
+}
+
+/// Members of one set.
+#[derive(Clone, Debug)]
+pub(crate) struct Members {
+    pub(crate) name: Arc<str>,
+    pub(crate) data: DataType,
+    pub(crate) interval: bool,
+    pub(crate) by_key: SharedMap<Key, Element>,
+}
+
+/// One change of one set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ElementChange {
+    /// The set's name.
+    pub set: Arc<str>,
+    /// Whether the element comes or goes.
+    pub add: bool,
+    /// Whether the set holds ranges.
+    pub interval: bool,
+    /// The set's data type.
+    pub data: DataType,
+    /// The element.
+    pub element: Element,
+}
+
+impl SetElements {
+    /// How many members there are in all.
+    pub fn len(&self) -> usize {
+        self.sets.iter().map(|set| set.by_key.len()).sum()
+    }
+
+    /// Whether there is no member.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Members of the set called `name`, in no order.
+    pub fn members(&self, name: &str) -> impl Iterator<Item = &Element> {
+        let found = self.sets.iter().find(|set| &*set.name == name);
+        found.into_iter().flat_map(|set| set.by_key.iter().map(|(_, element)| element))
+    }
+
+    /// What turns the members of `older` into those of `newer`: first what goes, then what comes. Both are of one policy.
+    pub fn difference(older: &SetElements, newer: &SetElements) -> Vec<ElementChange> {
+        let (mut gone, mut come) = (Vec::new(), Vec::new());
+        for new in &newer.sets {
+            let change = |add, element: &Element| ElementChange {
+                set: new.name.clone(),
+                add,
+                interval: new.interval,
+                data: new.data,
+                element: element.clone(),
+            };
+            let Some(old) = older.sets.iter().find(|old| old.name == new.name) else {
+                come.extend(new.by_key.iter().map(|(_, element)| change(true, element)));
+                continue;
+            };
+            for (_, before, after) in SharedMap::difference(&old.by_key, &new.by_key) {
+                gone.extend(before.map(|element| change(false, element)));
+                come.extend(after.map(|element| change(true, element)));
+            }
+        }
+        gone.append(&mut come);
+        gone
+    }
+}
+
+/// Packets and octets that an element has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counter {
+    /// Packets.
+    pub packets: u64,
+    /// Octets.
+    pub bytes: u64,
+}
+
+/// Counters by set and by the key as the kernel holds it (its lower end in a set of ranges), to be carried over a replacement.
+pub type Counters = HashMap<Arc<str>, HashMap<Box<[u8]>, Counter>>;

@@ -1,0 +1,36 @@
+//! What several test files share: commands in a fresh network namespace, as root or in a user namespace.
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+/// `unshare` with what it takes to own a fresh network namespace here; `None` where the machine allows none.
+pub fn unshare() -> Option<&'static [&'static str]> {
+    const WAYS: [&[&str]; 2] = [&["unshare", "-n"], &["unshare", "-Urn"]];
+    WAYS.into_iter().find(|way| {
+        let tried = Command::new(way[0]).args(&way[1..]).args(["nft", "add", "table", "inet", "probe"]).output();
+        tried.is_ok_and(|output| output.status.success())
+    })
+}
+
+/// Runs a shell script in a fresh network namespace, with `input` as its standard input.
+/// `None`, and a word on standard error, where this machine allows no namespace or has no nft.
+pub fn in_namespace(script: &str, input: &str) -> Option<Output> {
+    let Some(way) = unshare() else {
+        eprintln!("skipped: no network namespace or no nft here");
+        return None;
+    };
+    let mut child = Command::new(way[0])
+        .args(&way[1..])
+        .args(["sh", "-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("unshare starts");
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    let input = input.to_owned();
+    let feed = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().expect("the script ends");
+    let _ = feed.join();
+    Some(output)
+}

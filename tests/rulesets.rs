@@ -1,0 +1,110 @@
+//! Golden rulesets: the file in, what the kernel lists out. `UPDATE=1` rewrites what is expected.
+//!
+//! `tests/rulesets/NAME.toml` may end in lines `# lease HOST ADDRESS`: then that host holds this lease.
+
+mod common;
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use labgate::config::{self, Config};
+use labgate::desired;
+use labgate::firewall::{Policy, SetElements};
+use labgate::model::{Binding, Bindings, ClientKey};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rulesets")
+}
+
+fn configuration(text: &str) -> Config {
+    let checked = config::check(&[config::Source { name: "labgate.toml".into(), text: text.into() }]);
+    checked.config.unwrap_or_else(|| panic!("{}", checked.report.render(false)))
+}
+
+fn leases(config: &Config, text: &str) -> Bindings {
+    let mut bindings = Bindings::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# lease ")) {
+        let (host, address) = line.split_once(' ').expect("`# lease HOST ADDRESS`");
+        let host = config.hosts.iter().find(|known| &*known.name == host).expect("a lease names a host");
+        let address: Ipv4Addr = address.parse().expect("a lease has an address");
+        let binding = Binding {
+            address,
+            client: ClientKey::from_hardware(1, b"x"),
+            mac: host.macs.first().copied(),
+            network: "lan".into(),
+            host_name: None,
+            expires: None,
+            expires_unix: None,
+            acknowledged_unix: 0,
+        };
+        bindings.insert(address, Arc::new(binding));
+    }
+    bindings
+}
+
+fn transaction(text: &str) -> String {
+    let config = configuration(text);
+    let policy = Policy::compile(&config);
+    let hosts = desired::host_addresses(&config, &leases(&config, text));
+    desired::ruleset(&policy).text(&desired::elements(&policy, &hosts))
+}
+
+#[test]
+fn the_kernel_lists_what_is_expected() {
+    let mut wrong = Vec::new();
+    let mut names: Vec<PathBuf> = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    names.sort();
+    assert!(names.len() >= 8, "the golden files are not where they were");
+    for file in names {
+        let text = transaction(&fs::read_to_string(&file).unwrap());
+        // Twice: the second time there is a table to replace.
+        let script = "file=$(mktemp); trap 'rm -f $file' EXIT; cat >$file; nft -f $file && nft -f $file && nft list ruleset";
+        let Some(output) = common::in_namespace(script, &text) else { return };
+        let listed = String::from_utf8_lossy(&output.stdout);
+        let golden = file.with_extension("nft");
+        if !output.status.success() {
+            wrong.push(format!("{}: {}\n{text}", file.display(), String::from_utf8_lossy(&output.stderr)));
+        } else if std::env::var_os("UPDATE").is_some() {
+            fs::write(&golden, &*listed).unwrap();
+        } else if fs::read_to_string(&golden).unwrap_or_default() != listed {
+            wrong.push(format!("{} differs:\n{listed}", golden.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn nothing_in_the_file_becomes_syntax() {
+    let mut config = configuration("[wan]\ninterface = \"eth0\"\n[network.lan]\ninterface = \"eth1\"\naddress = \"192.168.1.1/24\"\n");
+    config.networks[0].name = "x\" : drop } } flush ruleset #\n".into();
+    config.networks[0].interface = config::NetworkInterface::Plain("e\" . \"*".into());
+    let text = desired::ruleset(&Policy::compile(&config)).text(&SetElements::default());
+    assert!(!text.contains("flush ruleset #\n") && !text.contains("\"e\""), "{text}");
+    let Some(output) = common::in_namespace("nft -f - && nft list ruleset", &text) else { return };
+    let listed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(listed.matches("policy drop").count(), 2, "{listed}");
+}
+
+#[test]
+fn ten_thousand_rules_load() {
+    use std::fmt::Write as _;
+    let mut text = String::from("[wan]\ninterface = \"eth0\"\n[network.lan]\ninterface = \"eth1\"\naddress = \"10.0.0.1/16\"\nadmin = true\n[network.iot]\ninterface = \"eth2\"\naddress = \"10.1.0.1/16\"\n[firewall]\nallow = [\n");
+    for index in 0..10_000u32 {
+        let (high, low) = (index / 250, index % 250 + 2);
+        let port = match index % 3 {
+            0 => format!("tcp/{}", 1000 + index % 5000),
+            1 => format!("udp/{}-{}", 1000 + index % 500, 2000 + index),
+            _ => "tcp".to_owned(),
+        };
+        writeln!(text, "  {{ from = \"10.0.{high}.{low}\", to = \"10.1.{high}.{low}\", port = \"{port}\" }},").unwrap();
+    }
+    text.push_str("]\n");
+    let Some(output) = common::in_namespace("nft -f - && nft list ruleset | grep -c labgate.toml", &transaction(&text)) else { return };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let count: usize = String::from_utf8_lossy(&output.stdout).trim().parse().unwrap();
+    assert!(count > 10_000, "{count} elements");
+}
