@@ -3,6 +3,8 @@
 pub mod dhcp;
 pub mod network;
 pub mod pictures;
+pub mod dns;
+pub mod forwarder;
 pub mod uplink;
 pub mod control;
 mod last_good;

@@ -71,6 +71,11 @@ pub enum Freshness {
 }
 
 impl Hit {
+    /// An answer that has just come.
+    pub fn fresh(entry: Entry) -> Self {
+        Hit { entry, age: 0, freshness: Freshness::Fresh }
+    }
+
     /// The TTL to give out instead of the aged one, where the answer is expired.
     pub fn stale_ttl(&self) -> Option<u32> {
         (self.freshness != Freshness::Fresh).then_some(STALE_TTL)
