@@ -209,7 +209,13 @@ fn a_lease_inside_our_own_network_is_not_used() {
             let _server = dnsmasq(&peer, folder.path(), "203.0.113.100,203.0.113.200", &[]);
             let clash = FILE.replace("192.168.1.1/24", "203.0.113.254/24");
             let gateway = Gateway::start(state.path(), &clash, true).await;
-            gateway.health("uplink", false, "overlaps network lan (203.0.113.0/24); give `network.lan.address` another range").await;
+            gateway
+                .health(
+                    "uplink",
+                    false,
+                    "overlaps network lan (203.0.113.0/24); give `network.lan.address` another range",
+                )
+                .await;
             gateway.health("network lan", true, "eth1 has 203.0.113.254/24").await;
             // The file is put right while the lease is held: it is used at once.
             gateway.edit(FILE);
