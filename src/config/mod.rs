@@ -27,6 +27,8 @@ pub use report::{Mark, Problem, Report, Severity};
 pub use schema::schema;
 pub use types::*;
 
+pub(crate) use suggest::nearest;
+
 use context::Context;
 use source::{File, Span};
 

@@ -4,7 +4,7 @@
 const LONGEST: usize = 64;
 
 /// The word of `candidates` nearest to `word`: within two changes, within one for short words.
-pub(super) fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+pub(crate) fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
     let word = word.to_ascii_lowercase();
     let limit = if word.len() < 4 { 1 } else { 2 };
     candidates

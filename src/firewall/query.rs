@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::services::Protocol;
-use crate::config::Config;
+use crate::config::{Config, nearest};
 
 /// A question: may FROM open a connection to TO?
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,24 +122,10 @@ fn party(config: &Config, text: &str) -> Result<Party, QueryError> {
     host.map(Party::Host).ok_or_else(|| QueryError::UnknownName(text.to_owned(), near(config, &lower)))
 }
 
-/// The known name that differs least, where one differs little.
+/// The known name that was perhaps meant, as a further sentence.
 fn near(config: &Config, text: &str) -> String {
     let names = config.hosts.iter().map(|host| &*host.name).chain(config.networks.iter().map(|network| &*network.name));
-    let best = names.chain(["internet", "router"]).map(|name| (distance(name, text), name)).min();
-    best.filter(|(distance, _)| *distance <= 2).map_or(String::new(), |(_, name)| format!("; did you mean `{name}`?"))
-}
-
-/// How many letters have to be changed, added or left out.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let best = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = std::mem::replace(&mut row[j + 1], best);
-        }
-    }
-    row[b.len()]
+    nearest(text, names.chain(["internet", "router"])).map_or(String::new(), |name| format!("; did you mean `{name}`?"))
 }
 
 #[cfg(test)]
