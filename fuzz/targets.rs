@@ -94,7 +94,7 @@ pub fn dns_query(data: &[u8]) {
         Incoming::Refuse(refusal) => {
             write_refusal(&refusal, &mut out);
             assert!(out.len() <= data.len() + 11, "a refusal is no amplifier");
-            out.len()
+            None
         }
         Incoming::Query(query) => {
             let asker = Asker { network: Some(0), limit: query.udp_limit() };
@@ -104,13 +104,15 @@ pub fn dns_query(data: &[u8]) {
                 Answer::Ready(_) => {}
             }
             assert_eq!(out.get(12..query.head_len()), data.get(12..query.head_len()), "the question as it came");
-            asker.limit
+            Some(asker.limit)
         }
     };
-    assert!(out.len() <= limit, "{} octets for a client that takes {limit}", out.len());
+    if let Some(limit) = limit {
+        assert!(out.len() <= limit, "{} octets for a client that takes {limit}", out.len());
+        assert!(Message::read(&out).is_some(), "the answer is well-formed");
+    }
     assert_eq!(out[..2], data[..2], "the identifier is the client's");
     assert_ne!(out[2] & 0x80, 0, "an answer has QR");
-    assert!(Message::read(&out).is_some(), "the answer is well-formed");
 }
 
 /// What an upstream says is passed on well-formed and without private addresses, or not at all.

@@ -9,8 +9,9 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-/// Changed copies of each input of a corpus.
-const ROUNDS: usize = 100;
+/// Changed copies of each input of a corpus; a file takes longer to check than a packet.
+const ROUNDS: usize = 200;
+const ROUNDS_OF_FILES: usize = 30;
 
 #[test]
 fn config() {
@@ -48,7 +49,8 @@ fn run(name: &str) {
     let target = targets::TARGETS.iter().find(|(known, _)| *known == name).expect("a target of that name").1;
     let inputs = inputs(name);
     assert!(!inputs.is_empty(), "the corpus of {name} is empty");
-    let rounds = std::env::var("LABGATE_FUZZ_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
+    let usual = if name == "config" { ROUNDS_OF_FILES } else { ROUNDS };
+    let rounds = std::env::var("LABGATE_FUZZ_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual);
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut runs = 0;
     for (path, input) in &inputs {

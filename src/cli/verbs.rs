@@ -14,7 +14,7 @@ use crate::daemon::control::{self, Request};
 use crate::daemon::reload::Outcome;
 use crate::daemon::{self, logging, views};
 use crate::desired;
-use crate::firewall::{self, Policy};
+use crate::firewall::{self, Explanation, Policy};
 use crate::linux::{config_files, network, nft};
 use crate::model::Bindings;
 
@@ -62,7 +62,8 @@ pub fn check(common: &Common, file: Option<&Path>) -> Done {
 }
 
 pub fn schema() -> Done {
-    bail!("to come")
+    show::json(&config::schema())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 pub fn status(common: &Common) -> Done {
@@ -147,8 +148,22 @@ fn runs_by_this_file(common: &Common) -> bool {
     status["config"].as_str().is_some_and(|running| same(Path::new(running), &common.config))
 }
 
-pub fn explain(_common: &Common, _from: String, _to: String, _proto: String) -> Done {
-    bail!("to come")
+/// Asks the running gateway, which knows the leases; where none runs by this file, the file alone decides.
+pub fn explain(common: &Common, from: String, to: String, proto: String) -> Done {
+    let explanation: Explanation = if runs_by_this_file(common) {
+        serde_json::from_value(wait(control::ask(&common.runtime_dir, &Request::Explain { from, to, proto }))??)?
+    } else {
+        let checked = config::check(&config_files::read(&common.config)?);
+        let Some(config) = checked.config else { bail!("{}\n{}", checked.report.render(false), checked.report.summary()) };
+        let query = firewall::Query::parse(&config, &from, &to, &proto)?;
+        firewall::explain(&Policy::compile(&config), &desired::host_addresses(&config, &Bindings::default()), &query)
+    };
+    if common.json {
+        show::json(&explanation)?;
+    } else {
+        show::line(explanation.to_string().trim_end())?;
+    }
+    Ok(if explanation.allowed { ExitCode::SUCCESS } else { ExitCode::from(DENIED) })
 }
 
 pub fn reload(common: &Common) -> Done {
@@ -202,8 +217,20 @@ pub fn early(common: &Common) -> Done {
 }
 
 pub fn help(common: &Common, slug: Option<&str>) -> Done {
-    let Some(slug) = slug else { bail!("to come") };
-    let _ = common;
+    let Some(slug) = slug else {
+        Cli::command().print_help()?;
+        show::line("\nProblems of the file that `labgate help SLUG` explains:")?;
+        config::slugs::all().try_for_each(|slug| show::line(format!("  {}", slug.name)))?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    if let Some(found) = config::slugs::find(slug) {
+        if common.json {
+            show::json(&serde_json::json!({ "slug": found.name, "text": found.text, "example": found.right }))?;
+        } else {
+            show::line(found.render().trim_end())?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut command = Cli::command();
     if let Some(verb) = command.find_subcommand_mut(slug) {
         verb.print_long_help()?;

@@ -1,6 +1,7 @@
 //! Collecting problems while a check runs, and the small readers that report what they cannot read.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use super::keys::{Keys, Status};
 use super::report::{KEPT, Report, Severity};
@@ -23,6 +24,10 @@ pub(super) struct Finding {
 }
 
 impl Finding {
+    fn new(severity: Severity, slug: &'static str, span: Span, message: String) -> Self {
+        Finding { slug, severity, message, span, label: String::new(), others: Vec::new(), help: None }
+    }
+
     /// Words beside the mark.
     pub fn label(&mut self, label: impl Into<String>) -> &mut Self {
         self.label = label.into();
@@ -56,8 +61,8 @@ pub(super) struct Context {
     broken_lines: HashSet<(usize, usize)>,
     errors: usize,
     warnings: usize,
-    /// How many more names may be compared with all others.
-    suggestions_left: usize,
+    /// How many more searches through everything are allowed.
+    searches_left: usize,
 }
 
 impl Context {
@@ -69,7 +74,7 @@ impl Context {
             broken_lines: HashSet::new(),
             errors: 0,
             warnings: 0,
-            suggestions_left: 200,
+            searches_left: 120,
         }
     }
 
@@ -79,6 +84,11 @@ impl Context {
 
     pub fn errors(&self) -> usize {
         self.errors
+    }
+
+    /// Counts errors that are not kept with their words.
+    pub fn count_errors(&mut self, more: usize) {
+        self.errors += more;
     }
 
     /// Reports an error; labels and help are added to what comes back.
@@ -95,11 +105,17 @@ impl Context {
     pub fn syntax(&mut self, span: Span, message: impl Into<String>) -> &mut Finding {
         let line = self.files[span.file].line_of(span.start);
         self.broken_lines.insert((span.file, line));
+        let again =
+            |last: &Finding| last.slug == "syntax" && (last.span.file, last.span.start) == (span.file, span.start);
+        if self.findings.last().is_some_and(again) {
+            return self.spare.insert(Finding::new(Severity::Error, "syntax", span, message.into()));
+        }
         self.push(Severity::Error, "syntax", span, message.into())
     }
 
     fn push(&mut self, severity: Severity, slug: &'static str, span: Span, message: String) -> &mut Finding {
-        let finding = Finding { slug, severity, message, span, label: String::new(), others: Vec::new(), help: None };
+        debug_assert!(super::slugs::find(slug).is_some(), "{slug} is explained nowhere");
+        let finding = Finding::new(severity, slug, span, message);
         let line = self.files[span.file].line_of(span.start);
         let noise = !self.broken_lines.is_empty()
             && slug != "syntax"
@@ -129,37 +145,52 @@ impl Context {
         Place { file: file.base_name.clone(), line: u32::try_from(file.line_of(span.start) + 1).unwrap_or(u32::MAX) }
     }
 
+    /// Whether one more search through everything is allowed: a hopeless file must not take quadratic time.
+    pub fn may_search(&mut self) -> bool {
+        let allowed = self.searches_left > 0;
+        self.searches_left = self.searches_left.saturating_sub(1);
+        allowed
+    }
+
     /// The nearest of `candidates` to `word`, while there is time for it.
     pub fn nearest<'c>(&mut self, word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
-        self.suggestions_left = self.suggestions_left.checked_sub(1)?;
-        suggest::nearest(word, candidates)
+        if self.may_search() { suggest::nearest(word, candidates) } else { None }
     }
 
     /// Opens a table: reports every key that `keys` does not have, or not yet.
     pub fn fields<'t>(&mut self, table: &'t Table, keys: &'static Keys, title: &str) -> Fields<'t> {
+        let mut misspelt = 0;
         for entry in &table.entries {
             match keys.keys.iter().find(|key| key.name == entry.key) {
                 Some(key) if key.status == Status::NotYet => self.not_yet(entry.key_span, title, &entry.key),
+                Some(key) if key.status == Status::OnlyFalse && matches!(entry.node.value, Value::Boolean(true)) => {
+                    self.not_yet(entry.node.span, title, &format!("{} = true", entry.key));
+                }
                 Some(_) => {}
-                None => self.unknown_key(entry, keys, title),
+                None => misspelt |= self.unknown_key(entry, keys, title),
             }
         }
-        Fields { table, keys }
+        Fields { table, keys, misspelt }
     }
 
     /// Refuses something that is understood but has no effect yet.
-    pub fn not_yet(&mut self, span: Span, title: &str, key: &str) {
-        let name = if title.is_empty() { key.to_owned() } else { format!("{title}.{key}") };
-        self.error("not-supported-yet", span, format!("`{name}` is not supported yet"))
+    fn not_yet(&mut self, span: Span, title: &str, key: &str) {
+        let name = match title {
+            "" => format!("`{key}`"),
+            _ if is_words(title) => format!("`{key}` of {title}"),
+            _ => format!("`{title}.{key}`"),
+        };
+        self.error("not-supported-yet", span, format!("{name} is not supported yet"))
             .label("this version would ignore it")
             .help("take it out; a later version will have it");
     }
 
-    fn unknown_key(&mut self, entry: &Entry, keys: &'static Keys, title: &str) {
+    /// Reports a key that `keys` does not have; gives the bit of the one that was meant.
+    fn unknown_key(&mut self, entry: &Entry, keys: &'static Keys, title: &str) -> u64 {
         let near = self.nearest(&entry.key, keys.keys.iter().map(|key| key.name));
         let message = match title {
             "" => format!("{} is no table of the configuration", shown(&entry.key)),
-            _ => format!("`{title}` has no key {}", shown(&entry.key)),
+            _ => format!("{} has no key {}", titled(title), shown(&entry.key)),
         };
         let names: Vec<&str> = keys.keys.iter().filter(|key| key.status == Status::Now).map(|key| key.name).collect();
         let finding = self.error("unknown-key", entry.key_span, message);
@@ -167,6 +198,7 @@ impl Context {
             Some(near) => finding.label("unknown").help(format!("did you mean `{near}`?")),
             None => finding.label("unknown").help(format!("known here: {}", names.join(", "))),
         };
+        near.map_or(0, |near| key_bit(keys, near))
     }
 
     /// Reports a value of the wrong type.
@@ -203,6 +235,21 @@ impl Context {
                 None
             }
         }
+    }
+
+    /// Reads a duration with `parse`; a number without a unit is told what it lacks.
+    pub fn duration(
+        &mut self,
+        node: &Node,
+        key: &str,
+        parse: impl FnOnce(&str) -> Parsed<Duration>,
+    ) -> Option<Duration> {
+        if let Value::Integer(number) = node.value {
+            self.error("bad-duration", node.span, format!("{} has no unit", shown(&number.to_string())))
+                .help(format!("write `\"{number}s\"`, `\"{number}m\"` or `\"{number}h\"`"));
+            return None;
+        }
+        self.parse(node, key, parse)
     }
 
     /// Reads `true` or `false`.
@@ -254,7 +301,10 @@ impl Context {
                 if items.is_empty() {
                     self.error("empty-list", node.span, format!("{} is an empty list", shown(key)))
                         .label("stands for nothing")
-                        .help("leave the key out, or name at least one");
+                        .help(match key {
+                            "interface" | "from" | "to" => "name at least one",
+                            _ => "leave the key out, or name at least one",
+                        });
                 }
                 items
             }
@@ -263,11 +313,26 @@ impl Context {
     }
 }
 
+/// Whether a title is said in words, as `a rule`, and not the name of a table.
+fn is_words(title: &str) -> bool {
+    title.starts_with("a ")
+}
+
+fn key_bit(keys: &Keys, name: &str) -> u64 {
+    keys.keys.iter().position(|key| key.name == name).map_or(0, |index| 1 << index)
+}
+
+fn titled(title: &str) -> String {
+    if is_words(title) { title.to_owned() } else { format!("`{title}`") }
+}
+
 /// A table whose keys are known.
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'t> {
     table: &'t Table,
     keys: &'static Keys,
+    /// Bit by bit the keys that are there, misspelt: they are not missing as well.
+    misspelt: u64,
 }
 
 impl<'t> Fields<'t> {
@@ -280,10 +345,10 @@ impl<'t> Fields<'t> {
     /// The value of `key`, or an error at `owner`.
     pub fn require(&self, context: &mut Context, key: &str, title: &str, owner: Span) -> Option<&'t Node> {
         let found = self.get(key);
-        if found.is_none() {
+        if found.is_none() && self.misspelt & key_bit(self.keys, key) == 0 {
             let example = self.keys.keys.iter().find(|known| known.name == key).map_or("", |known| known.example);
             context
-                .error("missing-key", owner, format!("`{title}` lacks `{key}`"))
+                .error("missing-key", owner, format!("{} lacks `{key}`", titled(title)))
                 .label(format!("needs `{key}`"))
                 .help(format!("add `{key} = {example}`"));
         }

@@ -7,6 +7,8 @@ pub(super) enum Status {
     Now,
     /// It is understood and refused.
     NotYet,
+    /// `false` is right, `true` is refused.
+    OnlyFalse,
 }
 
 /// What a value looks like.
@@ -60,6 +62,10 @@ const fn key(name: &'static str, shape: Shape, example: &'static str, text: &'st
 
 const fn later(name: &'static str, shape: Shape, text: &'static str) -> Key {
     Key { name, shape, example: "", text, status: Status::NotYet }
+}
+
+const fn only_false(name: &'static str, text: &'static str) -> Key {
+    Key { name, shape: Boolean, example: "false", text, status: Status::OnlyFalse }
 }
 
 use Shape::{Any, Boolean, Choice, List, Map, Number, OneOrMany, Table, Text};
@@ -122,7 +128,7 @@ pub(super) static NETWORK: Keys = Keys {
         key("internet", Boolean, "true", "May its hosts open connections to the internet."),
         key("admin", Boolean, "false", "May its hosts reach SSH on the router."),
         key("domain", Text, "\"home.arpa\"", "A domain of its own."),
-        key("relayed", Boolean, "false", "Whether a relay agent stands between (not supported yet)."),
+        only_false("relayed", "Whether a relay agent stands between (only `false` yet)."),
     ],
 };
 
@@ -197,7 +203,7 @@ pub(super) static DNS: Keys = Keys {
         later("blocklist", TEXTS, "Names that are refused."),
         later("allowlist", TEXTS, "Names that are never refused."),
         key("rebind-protection", Boolean, "true", "Drop private addresses in answers from upstream."),
-        key("dnssec", Boolean, "false", "Validate answers (not supported yet)."),
+        only_false("dnssec", "Validate answers (only `false` yet)."),
         key("cache", Table(&CACHE), "{ size = 100000, stale = \"1d\" }", "The cache."),
     ],
 };

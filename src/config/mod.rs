@@ -1,7 +1,7 @@
 //! Floor 1: the text of the file → [`Config`], or every problem of it, in file order.
 //!
 //! The way: `tree` (TOML of all files, with places) → `decode` (table by table, every problem reported and survived) → `cross` (what no
-//! table can tell alone) → [`Config`]. `keys` holds every key once.
+//! table can tell alone) → [`Config`]. `keys` holds every key once; [`slugs`] explains every kind of problem.
 
 mod context;
 mod cross;
@@ -12,16 +12,22 @@ mod options;
 mod pools;
 mod render;
 mod report;
+mod schema;
 mod services;
+pub mod slugs;
 mod source;
 mod suggest;
+mod syntax;
 mod tree;
 mod types;
 mod values;
 
 pub use pools::default_pool;
 pub use report::{Mark, Problem, Report, Severity};
+pub use schema::schema;
 pub use types::*;
+
+pub(crate) use suggest::nearest;
 
 use context::Context;
 use source::{File, Span};

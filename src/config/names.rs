@@ -58,8 +58,12 @@ impl Names {
         let new = kind(&endpoint);
         if let Some((older, first)) = self.known.get(&name) {
             let (older, first) = (kind(older), *first);
+            let message = match older == new {
+                true => format!("two {new}s have the name {}", shown(&name)),
+                false => format!("{} is the name of a {older} and of a {new}", shown(&name)),
+            };
             context
-                .error("name-collision", span, format!("{} is the name of a {older} and of a {new}", shown(&name)))
+                .error("name-collision", span, message)
                 .label(format!("given again to a {new}"))
                 .also(first, format!("first given to a {older}"))
                 .help("rules could not tell them apart: rename one");
@@ -88,7 +92,9 @@ impl Names {
             }
         };
         let help = help.unwrap_or_else(|| format!("name {choice} of this file"));
-        context.error("unknown-name", span, format!("nothing is called {}", shown(name))).label("unknown").help(help);
+        let message =
+            if name.is_empty() { "the name is empty".to_owned() } else { format!("nothing is called {}", shown(name)) };
+        context.error("unknown-name", span, message).label("unknown").help(help);
     }
 }
 

@@ -156,12 +156,6 @@ const OPTIONS: &[(&str, u8, Kind)] = &[
 /// A value longer than this fits no ordinary message.
 const LONGEST: usize = 510;
 
-/// All names, for the reference.
-#[cfg(test)]
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    OPTIONS.iter().map(|(name, ..)| *name)
-}
-
 /// Reads `dhcp.options`, in the order of the codes.
 pub(super) fn decode(context: &mut Context, table: &Table) -> Vec<(u8, Vec<u8>)> {
     let mut found: Vec<(u8, Vec<u8>, Span)> = Vec::new();
@@ -201,9 +195,9 @@ fn find(context: &mut Context, entry: &Entry) -> Option<(u8, Kind)> {
     };
     match known {
         Some((_, code, Owned(instead))) => {
-            context
-                .error("option-owned", entry.key_span, format!("option {} ({code}) is the server's own", shown(key)))
-                .help(instead);
+            let by_number = key.starts_with(|first: char| first.is_ascii_digit());
+            let name = if by_number { code.to_string() } else { format!("{} ({code})", shown(key)) };
+            context.error("option-owned", entry.key_span, format!("option {name} is the server's own")).help(instead);
             None
         }
         Some((_, code, kind)) => Some((code, kind)),
@@ -362,4 +356,20 @@ fn wire_name<'n>(labels: impl Iterator<Item = &'n str>) -> Vec<u8> {
     }
     octets.push(0);
     octets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stands_once_and_a_code_has_one_kind() {
+        for (index, (name, code, kind)) in OPTIONS.iter().enumerate() {
+            for (other, other_code, other_kind) in &OPTIONS[..index] {
+                assert_ne!(name, other);
+                assert!(code != other_code || kind == other_kind, "{name}, {other}");
+            }
+        }
+        assert!(OPTIONS.windows(2).all(|pair| pair[0].1 <= pair[1].1));
+    }
 }

@@ -45,7 +45,8 @@ impl Report {
         if let Some(help) = &problem.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
-        renderer.render(&[group])
+        // The renderer shows C0 controls as pictures and lets C1 through, of which one starts a terminal's commands.
+        renderer.render(&[group]).replace(|c: char| ('\u{80}'..='\u{9f}').contains(&c), "\u{fffd}")
     }
 
     fn excerpts<'a>(&'a self, problem: &'a Problem) -> Vec<Element<'a>> {

@@ -111,7 +111,7 @@ impl Report {
                 column,
                 start: file.floor(span.start),
                 end: file.floor(span.end),
-                label,
+                label: harmless(label),
                 source: span.file,
             }
         };
@@ -120,12 +120,21 @@ impl Report {
             .map(|finding| Problem {
                 slug: finding.slug,
                 severity: finding.severity,
-                message: finding.message,
+                message: harmless(finding.message),
                 place: mark(finding.span, finding.label),
                 others: finding.others.into_iter().map(|(span, label)| mark(span, label)).collect(),
-                help: finding.help,
+                help: finding.help.map(harmless),
             })
             .collect();
         Report { errors, warnings, problems, files }
     }
+}
+
+/// Words that a terminal can show: the keys of a broken file hold anything.
+fn harmless(text: String) -> String {
+    let control = |c: char| c.is_control() && c != '\n';
+    if !text.contains(control) {
+        return text;
+    }
+    text.chars().map(|c| if control(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }

@@ -1,4 +1,4 @@
-//! Service names as the IANA registry has them, with the transports they really use.
+//! Service names: those of the IANA registry, and a few that people say instead, with the transports they really use.
 
 use super::types::{PortRange, Service};
 
@@ -41,8 +41,8 @@ const SERVICES: &[(&str, u8, u16)] = &[
     ("imap", TCP, 143),
     ("imaps", TCP, 993),
     ("influxdb", TCP, 8086),
-    ("ipp", TCP, 631),
     ("iperf3", BOTH, 5201),
+    ("ipp", TCP, 631),
     ("ipsec-nat-t", UDP, 4500),
     ("irc", TCP, 6667),
     ("ircs-u", TCP, 6697),

@@ -30,7 +30,7 @@ pub(super) struct File {
     /// The name without folders, for [`super::Place`].
     pub base_name: Arc<str>,
     /// The text, without a byte order mark.
-    pub text: String,
+    pub text: Arc<str>,
     line_starts: Vec<usize>,
 }
 
@@ -40,7 +40,7 @@ impl File {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         let line_starts = std::iter::once(0).chain(ends).collect();
         let base_name = name.rsplit('/').next().unwrap_or(name);
-        File { name: name.into(), base_name: base_name.into(), line_starts, text }
+        File { name: name.into(), base_name: base_name.into(), line_starts, text: text.into() }
     }
 
     /// The line an octet stands in, from 0.

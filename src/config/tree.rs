@@ -6,7 +6,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::context::Context;
+use super::report::KEPT;
 use super::source::Span;
+use super::syntax;
 use super::values::shown;
 
 /// A TOML value.
@@ -96,9 +98,10 @@ pub(super) fn parse(context: &mut Context, readable: &[bool]) -> Table {
     for (file, _) in readable.iter().enumerate().filter(|(_, readable)| **readable) {
         let text = context.files()[file].text.clone();
         let (table, errors) = DeTable::parse_recoverable(&text);
-        for error in &errors {
-            report(context, file, &text, error);
+        for error in errors.iter().take(KEPT) {
+            syntax::report(context, file, &text, error);
         }
+        context.count_errors(errors.len().saturating_sub(KEPT));
         let table = convert_table(file, &text, table.into_inner(), false);
         root.merge(table, context);
     }
@@ -137,51 +140,4 @@ fn convert(file: usize, text: &str, value: Spanned<DeValue<'_>>) -> Node {
         }
     };
     Node { value, span }
-}
-
-/// Turns a parser's error into a problem in the words of this program.
-fn report(context: &mut Context, file: usize, text: &str, error: &toml::de::Error) {
-    let range = error.span().unwrap_or(0..0);
-    let span = Span { file, start: range.start, end: range.end };
-    if error.message() != "duplicate key" {
-        context.syntax(span, error.message());
-        return;
-    }
-    let key = text.get(range.clone()).unwrap_or_default().trim_matches(['"', '\'']);
-    let first = first_of_two(text, range.start, key);
-    let what = if in_header(text, range.start) { "table" } else { "key" };
-    let finding = context.error("duplicate-key", span, format!("the {what} {} is given twice", shown(key)));
-    finding.label("given again").help("keep one of them");
-    if let Some(start) = first {
-        finding.also(Span { file, start, end: start + key.len() }, "first given");
-    }
-}
-
-fn in_header(text: &str, offset: usize) -> bool {
-    let line = text[..offset].rfind('\n').map_or(0, |at| at + 1);
-    text[line..].trim_start().starts_with('[')
-}
-
-/// Where a key that is given twice stands first. The parser keeps only the second place, so this searches back:
-/// for a table the same header line, for a key the same word before `=` in the same table.
-fn first_of_two(text: &str, second: usize, key: &str) -> Option<usize> {
-    let line_start = text[..second].rfind('\n').map_or(0, |at| at + 1);
-    if in_header(text, second) {
-        let header = |line: &str| line.split(']').next().map(|head| head.replace([' ', '"', '\''], ""));
-        let wanted = header(text[line_start..].lines().next()?);
-        let mut at = 0;
-        for line in text[..line_start].split_inclusive('\n') {
-            if line.trim_start().starts_with('[') && header(line) == wanted {
-                return Some(at + line.rfind(key)?);
-            }
-            at += line.len();
-        }
-        return None;
-    }
-    let section = text[..second].rfind("\n[").map_or(0, |at| at + 1);
-    text[section..second].rmatch_indices(key).map(|(at, _)| section + at).find(|at| {
-        let word_before = text[..*at].ends_with(|before: char| before.is_alphanumeric() || "-_.".contains(before));
-        let after = text[at + key.len()..].trim_start_matches(['"', '\'', ' ', '\t']);
-        !word_before && after.starts_with('=')
-    })
 }

@@ -34,6 +34,9 @@ impl Wrong {
 
 /// A person's text inside a message: quoted, harmless, not too long.
 pub(super) fn shown(text: &str) -> String {
+    if text.is_empty() {
+        return "an empty text".to_owned();
+    }
     let mut short: String = text.chars().take(60).flat_map(char::escape_debug).collect();
     if text.chars().nth(60).is_some() {
         short.push('…');
@@ -218,7 +221,7 @@ pub(super) fn pool(text: &str) -> Parsed<RangeInclusive<Ipv4Addr>> {
 pub(super) fn interface(text: &str) -> Parsed<InterfaceName> {
     let wrong = |why: &str| Wrong::new("bad-interface", format!("{} is no name of an interface: {why}", shown(text)));
     if text.is_empty() {
-        return Err(wrong("it is empty"));
+        return Err(Wrong::new("bad-interface", "the name of an interface is empty"));
     }
     if text.len() > 15 {
         return Err(wrong("the kernel allows 15 characters").help("`ip link` shows the names this machine has"));
@@ -268,6 +271,9 @@ pub(super) fn label(text: &str) -> Parsed<String> {
     }
     let wrong =
         Wrong::new("bad-name", format!("{} is no name: letters, digits and inner hyphens, at most 63", shown(text)));
+    if !text.is_ascii() {
+        return Err(wrong);
+    }
     let mended: String = text.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let mended = mended.trim_matches('-');
     Err(if is_ldh_label(mended) { wrong.help(format!("`{mended}` would do")) } else { wrong })
@@ -332,6 +338,11 @@ pub(super) fn transport_ports(text: &str) -> Parsed<(Vec<Transport>, PortRange)>
     let wrong = || Wrong::new("bad-port", format!("{} is no protocol with a port", shown(text)));
     let Some((protocol, ports)) = text.split_once('/') else {
         let number = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') && !text.is_empty();
+        let named = services::find(text).and_then(|found| found.first().copied());
+        if let Some(Service::Tcp(ports) | Service::Udp(ports)) = named {
+            let protocol = if matches!(named, Some(Service::Tcp(_))) { "tcp" } else { "udp" };
+            return Err(wrong().help(format!("write `\"{protocol}/{}\"`", ports.first)));
+        }
         return Err(match number {
             true => wrong().help(format!("write `\"tcp/{text}\"` or `\"udp/{text}\"`")),
             false => wrong().help("as in `\"tcp/443\"`, `\"udp/1000-2000\"` or `\"tcp+udp/53\"`"),

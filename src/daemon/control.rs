@@ -132,7 +132,9 @@ async fn answer(request: Request, pictures: &Arc<Pictures>) -> Response {
         Request::Hosts => document(&views::hosts(pictures)),
         Request::Rules => views::rules(pictures).await.and_then(|view| document(&view)),
         Request::Forwards => views::forwards(pictures).await.and_then(|view| document(&view)),
-        Request::Explain { .. } => Err(anyhow::anyhow!("to come")),
+        Request::Explain { from, to, proto } => {
+            views::explain(pictures, &from, &to, &proto).and_then(|view| document(&view))
+        }
         Request::Reload => document(&reload::reload(pictures).await),
     };
     match document {

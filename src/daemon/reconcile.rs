@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::pictures::{Applied, Pictures};
 use crate::config::Config;
 use crate::desired;
-use crate::firewall::{Policy, SetElements};
-use crate::linux::{clock, nft, nft_elements, nft_events};
+use crate::firewall::{ElementChange, HostAddresses, Policy, SetElements};
+use crate::linux::nft_elements::Elements;
+use crate::linux::{clock, nft, nft_events};
 use crate::model::Bindings;
 
 /// How often the kernel is asked whether our table still stands, besides at every event.
@@ -66,66 +67,66 @@ pub async fn first_pass(pictures: &Pictures) -> anyhow::Result<()> {
 /// What this task believes the kernel has.
 #[derive(Default)]
 struct Kernel {
-    config: Option<Arc<Config>>,
-    policy: Option<Arc<Policy>>,
+    policy: Option<(Arc<Config>, Policy)>,
     bindings: Bindings,
+    hosts: HostAddresses,
     elements: Arc<SetElements>,
+    /// Kept open: a lease change is a matter of microseconds.
+    channel: Option<Elements>,
 }
 
 impl Kernel {
     /// Makes the kernel follow the wish by the smallest change.
     async fn follow(&mut self, pictures: &Pictures, config: Arc<Config>, bindings: Bindings) -> anyhow::Result<()> {
-        let same_config = self.config.as_ref().is_some_and(|now| Arc::ptr_eq(now, &config));
-        if let (true, Some(policy)) = (same_config, self.policy.clone()) {
-            let elements = desired::elements(&policy, &desired::host_addresses(&config, &bindings));
-            let changes = SetElements::difference(&self.elements, &elements);
-            if changes.is_empty() {
-                self.bindings = bindings;
-                return Ok(());
-            }
-            match nft_elements::change(&changes).await {
-                Ok(()) => {
-                    tracing::debug!(changes = changes.len(), "set elements follow the leases");
-                    self.record(pictures, config, policy, bindings, elements, false);
-                    return Ok(());
-                }
-                Err(error) => tracing::warn!("set elements could not be changed alone, replacing the table: {error:#}"),
-            }
+        let Some((_, policy)) = self.policy.as_ref().filter(|(now, _)| Arc::ptr_eq(now, &config)) else {
+            return self.replace(pictures, config, bindings).await;
+        };
+        if !desired::hosts_moved(&config, &self.bindings, &bindings) {
+            self.bindings = bindings;
+            return Ok(());
         }
-        self.replace(pictures, config, bindings).await
+        let hosts = desired::host_addresses(&config, &bindings);
+        let elements = desired::elements_after(policy, &self.elements, &self.hosts, &hosts);
+        let changes = SetElements::difference(&self.elements, &elements);
+        if let Err(error) = self.change(&changes) {
+            tracing::warn!("set elements could not be changed alone, replacing the table: {error:#}");
+            return self.replace(pictures, config, bindings).await;
+        }
+        tracing::debug!(changes = changes.len(), "set elements follow the leases");
+        (self.bindings, self.hosts, self.elements) = (bindings, hosts, Arc::new(elements));
+        pictures.applied.send_modify(|applied| applied.elements = self.elements.clone());
+        Ok(())
+    }
+
+    fn change(&mut self, changes: &[ElementChange]) -> anyhow::Result<()> {
+        if self.channel.is_none() {
+            self.channel = Some(Elements::open()?);
+        }
+        let changed = self.channel.as_mut().expect("opened above").change(changes);
+        if changed.is_err() {
+            self.channel = None;
+        }
+        changed
     }
 
     async fn replace(&mut self, pictures: &Pictures, config: Arc<Config>, bindings: Bindings) -> anyhow::Result<()> {
-        let policy = Arc::new(Policy::compile(&config));
-        let elements = desired::elements(&policy, &desired::host_addresses(&config, &bindings));
+        let policy = Policy::compile(&config);
+        let hosts = desired::host_addresses(&config, &bindings);
+        let elements = Arc::new(desired::elements(&policy, &hosts));
         if let Err(error) = nft::apply(&desired::ruleset(&policy).text(&elements)).await {
             let refused = Some((config, format!("error: {error:#}")));
             pictures.applied.send_modify(|applied| applied.refused = refused);
             return Err(error);
         }
-        self.record(pictures, config, policy, bindings, elements, true);
-        Ok(())
-    }
-
-    fn record(
-        &mut self,
-        pictures: &Pictures,
-        config: Arc<Config>,
-        policy: Arc<Policy>,
-        bindings: Bindings,
-        elements: SetElements,
-        replaced: bool,
-    ) {
-        self.elements = Arc::new(elements);
-        let replaced_unix = if replaced { clock::now().unix } else { pictures.applied.borrow().replaced_unix };
         pictures.applied.send_replace(Applied {
             config: Some(config.clone()),
             refused: None,
-            replaced_unix,
-            elements: self.elements.clone(),
+            replaced_unix: clock::now().unix,
+            elements: elements.clone(),
         });
         pictures.report("firewall", true, "the table inet labgate stands as the file says");
-        (self.config, self.policy, self.bindings) = (Some(config), Some(policy), bindings);
+        (self.policy, self.bindings, self.hosts, self.elements) = (Some((config, policy)), bindings, hosts, elements);
+        Ok(())
     }
 
     /// Forgets what the kernel had where our table is gone, so that the next pass puts it back whole.

@@ -95,6 +95,7 @@ async fn live(paths: Paths) -> anyhow::Result<()> {
     keep_running(&tasks, &token, &pictures, "network", super::network::run);
     keep_running(&tasks, &token, &pictures, "uplink", super::uplink::run);
     keep_running(&tasks, &token, &pictures, "dhcp", super::dhcp::run);
+    keep_running(&tasks, &token, &pictures, "dns", super::dns::run);
     tasks.spawn(control::run(listener, pictures.clone(), token.clone()));
 
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

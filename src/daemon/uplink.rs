@@ -61,7 +61,10 @@ enum Never {}
 async fn follow(pictures: &Pictures, wish: &Wish) -> Never {
     match &wish.wan {
         None => {
-            publish(pictures, Uplink { state: "there is no uplink".to_owned(), address: UplinkAddress::Nothing, ..Uplink::default() });
+            publish(
+                pictures,
+                Uplink { state: "there is no uplink".to_owned(), address: UplinkAddress::Nothing, ..Uplink::default() },
+            );
             pictures.forget_report("uplink");
             std::future::pending().await
         }
@@ -104,7 +107,8 @@ async fn follow_system(pictures: &Pictures, interface: &str, address: &WanAddres
         if resolvers.is_empty() && running.dns.upstreams.is_empty() {
             state.push_str("; the system names no resolver, so give `dns.upstream`");
         }
-        if *address == WanAddress::System && kernel.by_name.get(interface).is_some_and(|link| link.addresses.is_empty()) {
+        if *address == WanAddress::System && kernel.by_name.get(interface).is_some_and(|link| link.addresses.is_empty())
+        {
             state.push_str("; `wan.address = \"dhcp\"` lets labgate ask for one");
         }
         pictures.report("uplink", good, &state);
@@ -238,7 +242,10 @@ impl Holder<'_> {
         let now = clock::now();
         let state = &self.pictures.paths.state;
         if let Err(error) = uplink_lease::save(state, self.interface, self.socket.mac(), &lease, ends, now) {
-            warn!("{} cannot be written ({error}): the next start asks for any address", uplink_lease::path(state).display());
+            warn!(
+                "{} cannot be written ({error}): the next start asks for any address",
+                uplink_lease::path(state).display()
+            );
         }
         let words = format!("{} has {} by DHCP from {}", self.interface, lease.address, lease.server);
         let address = UplinkAddress::Lease { address: lease.address, routes: lease.routes, mtu: lease.mtu };

@@ -290,3 +290,13 @@ fn counted(counters: &HashMap<String, (u64, u64)>, place: String, what: String) 
     Counted { place, what, packets, bytes }
 }
 
+/// Builds `labgate explain` from the running policy.
+///
+/// # Errors
+/// Where a name is unknown or a port no port.
+pub fn explain(pictures: &Pictures, from: &str, to: &str, proto: &str) -> anyhow::Result<firewall::Explanation> {
+    let config = pictures.config.borrow().clone();
+    let addresses = desired::host_addresses(&config, &pictures.bindings.borrow());
+    let query = firewall::Query::parse(&config, from, to, proto)?;
+    Ok(firewall::explain(&Policy::compile(&config), &addresses, &query))
+}

@@ -5,25 +5,18 @@ use std::net::Ipv4Addr;
 
 use crate::config::Config;
 use crate::firewall::HostAddresses;
-use crate::model::{Bindings, MacAddr, UnixSeconds};
+use crate::model::{Binding, Bindings, MacAddr, UnixSeconds};
 
 /// The address of each host: the reserved one, else that of its live lease, by client identifier or hardware address.
 /// A host with several leases is where it was acknowledged last.
 pub fn host_addresses(config: &Config, bindings: &Bindings) -> HostAddresses {
     let reserved: Vec<Option<Ipv4Addr>> = config.hosts.iter().map(|host| host.ip).collect();
-    let mut by_mac: HashMap<MacAddr, usize> = HashMap::new();
-    let mut by_identifier: HashMap<&[u8], usize> = HashMap::new();
-    for (index, host) in config.hosts.iter().enumerate().filter(|(_, host)| host.ip.is_none()) {
-        by_mac.extend(host.macs.iter().map(|mac| (*mac, index)));
-        by_identifier.extend(host.client_id.as_deref().map(|identifier| (identifier, index)));
-    }
+    let followers = Followers::new(config);
     let mut latest: Vec<Option<(UnixSeconds, Ipv4Addr)>> = vec![None; config.hosts.len()];
-    if !by_mac.is_empty() || !by_identifier.is_empty() {
+    if !followers.is_empty() {
         for (address, binding) in bindings.iter() {
-            let by_identifier = binding.client.identifier().and_then(|identifier| by_identifier.get(identifier));
-            let host = by_identifier.or_else(|| by_mac.get(&binding.mac?));
-            if let Some(host) = host {
-                latest[*host] = latest[*host].max(Some((binding.acknowledged_unix, *address)));
+            if let Some(host) = followers.host_of(binding) {
+                latest[host] = latest[host].max(Some((binding.acknowledged_unix, *address)));
             }
         }
     }
@@ -31,11 +24,46 @@ pub fn host_addresses(config: &Config, bindings: &Bindings) -> HostAddresses {
     HostAddresses::new(&reserved, &leased)
 }
 
+/// Whether some host of the file that follows its lease is among what differs between two pictures of the leases. Costs what differs,
+/// not what there is.
+pub fn hosts_moved(config: &Config, older: &Bindings, newer: &Bindings) -> bool {
+    let followers = Followers::new(config);
+    !followers.is_empty()
+        && Bindings::difference(older, newer)
+            .into_iter()
+            .flat_map(|(_, old, new)| old.into_iter().chain(new))
+            .any(|binding| followers.host_of(binding).is_some())
+}
+
+/// The hosts without a reserved address, by what identifies them.
+struct Followers<'a> {
+    by_mac: HashMap<MacAddr, usize>,
+    by_identifier: HashMap<&'a [u8], usize>,
+}
+
+impl<'a> Followers<'a> {
+    fn new(config: &'a Config) -> Self {
+        let hosts = || config.hosts.iter().enumerate().filter(|(_, host)| host.ip.is_none());
+        let by_mac = hosts().flat_map(|(index, host)| host.macs.iter().map(move |mac| (*mac, index))).collect();
+        let by_identifier = hosts().filter_map(|(index, host)| Some((host.client_id.as_deref()?, index))).collect();
+        Followers { by_mac, by_identifier }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.by_mac.is_empty() && self.by_identifier.is_empty()
+    }
+
+    fn host_of(&self, binding: &Binding) -> Option<usize> {
+        let by_identifier = binding.client.identifier().and_then(|identifier| self.by_identifier.get(identifier));
+        by_identifier.or_else(|| self.by_mac.get(&binding.mac?)).copied()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::firewall::testing::{config, host};
-    use crate::model::{Binding, ClientKey};
+    use crate::model::ClientKey;
     use std::sync::Arc;
 
     fn lease(address: [u8; 4], mac: &str, client: ClientKey, acknowledged_unix: u64) -> (Ipv4Addr, Arc<Binding>) {
@@ -78,5 +106,11 @@ mod tests {
         let shown: Vec<_> = (0..5).map(|index| hosts.get(index).map(|address| address.octets()[3])).collect();
         assert_eq!(shown, [Some(10), Some(101), Some(102), None, None]);
         assert_eq!(hosts.host_at(Ipv4Addr::new(192, 168, 1, 101)), Some(1));
+
+        let mut newer = bindings.clone();
+        newer.remove(&Ipv4Addr::new(192, 168, 1, 103));
+        assert!(!hosts_moved(&config, &bindings, &newer), "nobody of the file had it");
+        newer.remove(&Ipv4Addr::new(192, 168, 1, 102));
+        assert!(hosts_moved(&config, &bindings, &newer));
     }
 }

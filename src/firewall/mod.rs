@@ -22,14 +22,20 @@ mod wire;
 mod text;
 mod closed;
 mod describe;
+mod query;
+mod evaluate;
+mod explain;
+mod explain_text;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use closed::closed_ruleset;
 pub use describe::{describe_forward, describe_rule};
+pub use explain::{Explanation, Phase, explain};
 pub use hosts::HostAddresses;
 pub use policy::{End, EndName, Forward, Host, Network, Origin, Policy, Rule, Uplink, Verdict};
+pub use query::{Party, Query, QueryError};
 pub use ruleset::{
     Chain, Counter, Counters, Data, DataType, Element, ElementChange, Field, FieldType, Key, Ruleset, Set, SetElements,
     TABLE,

@@ -37,6 +37,8 @@ pub struct Policy {
 pub struct Uplink {
     /// Its interface.
     pub interface: InterfaceName,
+    /// Its address, where the file fixes it.
+    pub address: Option<Ipv4Addr>,
     /// Whether a DHCP client, ours or the system's, listens there.
     pub dhcp_client: bool,
     /// Whether the operating system configures it, IPv6 included.
@@ -226,6 +228,7 @@ impl fmt::Display for EndName<'_> {
 fn uplink(wan: &config::Wan) -> Uplink {
     Uplink {
         interface: wan.interface.clone(),
+        address: if let WanAddress::Static { address, .. } = &wan.address { Some(address.addr()) } else { None },
         dhcp_client: !matches!(wan.address, WanAddress::Static { .. }),
         system: matches!(wan.address, WanAddress::System),
         place: wan.place.clone(),

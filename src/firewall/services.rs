@@ -3,7 +3,7 @@
 use crate::config::{PortRange, Service, Transport};
 
 /// All ports.
-pub const ALL_PORTS: PortRange = PortRange { first: 0, last: u16::MAX };
+pub const ALL_PORTS: PortRange = PortRange::ALL;
 
 /// A set of ports as ranges that are sorted, disjoint and not adjacent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -52,7 +52,14 @@ fn remaining(stored: &Stored, boot: &str, now: Now) -> Option<Duration> {
 ///
 /// # Errors
 /// Where the disk refuses.
-pub fn save(state: &Path, interface: &str, mac: MacAddr, lease: &Lease, ends: Option<Duration>, now: Now) -> io::Result<()> {
+pub fn save(
+    state: &Path,
+    interface: &str,
+    mac: MacAddr,
+    lease: &Lease,
+    ends: Option<Duration>,
+    now: Now,
+) -> io::Result<()> {
     let stored = Stored {
         version: VERSION,
         interface: interface.to_owned(),

@@ -34,7 +34,8 @@ impl UplinkSocket {
     /// # Errors
     /// What the kernel says, with what it was asked for.
     pub fn open(interface: &str) -> io::Result<Self> {
-        let told = |what: &str, error: io::Error| io::Error::new(error.kind(), format!("{what} on {interface}: {error}"));
+        let told =
+            |what: &str, error: io::Error| io::Error::new(error.kind(), format!("{what} on {interface}: {error}"));
         let link = find(interface).ok_or_else(|| io::Error::other(format!("{interface} is no Ethernet interface")))?;
         let mac = link.addr().map(MacAddr).unwrap_or(MacAddr([0; 6]));
         let frames = open_frames(&link).map_err(|error| told("a raw socket (CAP_NET_RAW)", error))?;
@@ -145,7 +146,9 @@ fn frame(mac: MacAddr, source: Ipv4Addr, message: &[u8]) -> io::Result<Vec<u8>> 
 fn payload(frame: &[u8]) -> Option<&[u8]> {
     let packet = SlicedPacket::from_ethernet(frame).ok()?;
     match (packet.net?, packet.transport?) {
-        (NetSlice::Ipv4(_), TransportSlice::Udp(udp)) if (udp.source_port(), udp.destination_port()) == (SERVER_PORT, CLIENT_PORT) => {
+        (NetSlice::Ipv4(_), TransportSlice::Udp(udp))
+            if (udp.source_port(), udp.destination_port()) == (SERVER_PORT, CLIENT_PORT) =>
+        {
             Some(udp.payload())
         }
         _ => None,

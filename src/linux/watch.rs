@@ -139,7 +139,10 @@ impl Files {
         let mut places = BTreeSet::from_iter(self.fragments());
         for file in self.all() {
             for path in [file.canonicalize().ok(), Some(file)].into_iter().flatten() {
-                places.extend(path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder }.to_owned()));
+                places.extend(
+                    path.parent()
+                        .map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder }.to_owned()),
+                );
                 places.insert(path);
             }
         }
@@ -178,7 +181,10 @@ impl Ears {
             }
         });
         if let Err(error) = &watcher {
-            tracing::warn!("files are looked at every {} s only, because the kernel gives no inotify: {error}", LOOK.as_secs());
+            tracing::warn!(
+                "files are looked at every {} s only, because the kernel gives no inotify: {error}",
+                LOOK.as_secs()
+            );
         }
         Ears { watcher: watcher.ok(), places: BTreeMap::new(), news }
     }
@@ -187,7 +193,8 @@ impl Ears {
     fn listen_to(&mut self, files: &Files) {
         let Some(watcher) = &mut self.watcher else { return };
         let inode = |path: &Path| std::fs::metadata(path).ok().map(|meta| meta.ino());
-        let wanted: BTreeMap<PathBuf, Option<u64>> = files.places().into_iter().map(|path| (path.clone(), inode(&path))).collect();
+        let wanted: BTreeMap<PathBuf, Option<u64>> =
+            files.places().into_iter().map(|path| (path.clone(), inode(&path))).collect();
         for (old, was) in &self.places {
             if wanted.get(old) != Some(was) {
                 let _ = watcher.unwatch(old);

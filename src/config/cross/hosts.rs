@@ -17,6 +17,8 @@ use crate::model::DomainName;
 pub(in crate::config) struct Reserved {
     /// Reserved address → host.
     pub addresses: HashMap<Ipv4Addr, usize>,
+    /// The router's own address → network.
+    pub routers: HashMap<Ipv4Addr, usize>,
     /// Range → network.
     pub networks: HashMap<Ipv4Net, usize>,
     /// Name in the local domain, or a full name → who has it.
@@ -59,9 +61,13 @@ pub(in crate::config) fn hosts(
             addresses.entry(ip.value).or_insert(index);
         }
     }
-    let ranges = networks.iter().enumerate();
-    let ranges = ranges.filter_map(|(index, network)| Some((network.address.as_ref()?.value.trunc(), index)));
-    Reserved { addresses, networks: ranges.collect(), names: names(context, hosts, gateway) }
+    let nets = || networks.iter().enumerate().filter_map(|(index, network)| Some((network.address.as_ref()?.value, index)));
+    Reserved {
+        addresses,
+        routers: nets().map(|(net, index)| (net.addr(), index)).collect(),
+        networks: nets().map(|(net, index)| (net.trunc(), index)).collect(),
+        names: names(context, hosts, gateway),
+    }
 }
 
 /// Reports every value that two hosts have.

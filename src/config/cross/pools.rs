@@ -44,7 +44,11 @@ fn place_in_network(context: &mut Context, network: &NetworkDraft, pool: &PoolDr
             .error("pool-outside-network", pool.span, format!("the pool holds {outside}, outside {}", net.trunc()))
             .label(format!("not in `{}`", network.name))
             .also(address.span, "the network's range")
-            .help(format!("from {} to {} there is room", following(net.network(), 1), following(net.broadcast(), -1)));
+            .help(format!(
+                "the network has room from {} to {}",
+                following(net.network(), 1),
+                following(net.broadcast(), -1)
+            ));
         return;
     }
     let edge = |context: &mut Context, what: &str, edge: Ipv4Addr| {

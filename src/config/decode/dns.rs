@@ -48,11 +48,7 @@ pub(super) fn dns(context: &mut Context, fields: Fields<'_>, known: &Known<'_>, 
     {
         dns.rebind_protection = value;
     }
-    if let Some(node) = fields.get("dnssec")
-        && context.boolean(node, "dnssec") == Some(true)
-    {
-        context.not_yet(node.span, "dns", "dnssec = true");
-    }
+    read(context, fields, "dnssec", |context, node| context.boolean(node, "dnssec"));
     if let Some(table) = read(context, fields, "cache", |context, node| context.table(node, "cache")) {
         let fields = context.fields(table, &keys::CACHE, "dns.cache");
         if let Some(size) = read(context, fields, "size", |context, node| context.integer(node, "size", 0, 10_000_000))
@@ -60,7 +56,7 @@ pub(super) fn dns(context: &mut Context, fields: Fields<'_>, known: &Known<'_>, 
             dns.cache_size = size as usize;
         }
         if let Some(stale) =
-            read(context, fields, "stale", |context, node| context.parse(node, "stale", values::duration))
+            read(context, fields, "stale", |context, node| context.duration(node, "stale", values::duration))
         {
             dns.cache_stale = stale;
         }

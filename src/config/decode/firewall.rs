@@ -60,11 +60,18 @@ fn rules(context: &mut Context, fields: Fields<'_>, known: &Known<'_>, key: &str
 
 fn rule(context: &mut Context, known: &Known<'_>, node: &Node, key: &str) -> Option<Rule> {
     let Value::Table(table) = &node.value else {
-        context.wrong_type(node, key, "a list of rules").help("a rule is `{ from = \"lan\", to = \"iot\" }`");
+        context
+            .error(
+                "wrong-type",
+                node.span,
+                format!("a rule of `{key}` must be a table, not {}", node.value.type_name()),
+            )
+            .label("expected a rule")
+            .help("as in `{ from = \"lan\", to = \"iot\" }`");
         return None;
     };
-    let fields = context.fields(table, &keys::RULE, "rule");
-    let mut end = |key: &str| match fields.require(context, key, "rule", node.span) {
+    let fields = context.fields(table, &keys::RULE, "a rule");
+    let mut end = |key: &str| match fields.require(context, key, "a rule", node.span) {
         Some(node) => endpoints(context, known, node, key),
         None => Vec::new(),
     };
@@ -156,17 +163,20 @@ fn outside_name(context: &mut Context, known: &Known<'_>, span: Span, text: &str
 /// A literal address where the file has a name for it: the name would follow a change.
 fn literal(context: &mut Context, known: &Known<'_>, span: Span, net: IpNet) {
     let IpNet::V4(net) = net else { return };
-    let host = (net.prefix_len() == 32).then(|| known.reserved.addresses.get(&net.addr())).flatten();
-    let (name, place) = if let Some(index) = host {
-        let host = &known.hosts[*index];
-        (host.name.to_string(), host.span)
-    } else if let Some(index) = known.reserved.networks.get(&net) {
+    let reserved = known.reserved;
+    let single = (net.prefix_len() == 32).then_some(net.addr());
+    let (what, name, place) = if let Some(host) = single.and_then(|address| reserved.addresses.get(&address)) {
+        let host = &known.hosts[*host];
+        (net.addr().to_string(), host.name.to_string(), host.span)
+    } else if let Some(index) = single.and_then(|address| reserved.routers.get(&address)) {
+        let place = known.networks[*index].address.as_ref().map_or(span, |address| address.span);
+        (net.addr().to_string(), "router".to_owned(), place)
+    } else if let Some(index) = reserved.networks.get(&net) {
         let network = &known.networks[*index];
-        (network.name.to_string(), network.span)
+        (net.to_string(), network.name.to_string(), network.span)
     } else {
         return;
     };
-    let what = if host.is_some() { net.addr().to_string() } else { net.to_string() };
     context
         .warn("literal-address", span, format!("{what} is `{name}`"))
         .label("written as an address")

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{NetworkDraft, read};
 use crate::config::context::Context;
 use crate::config::source::{At, Span};
-use crate::config::tree::Node;
+use crate::config::tree::{Node, Value};
 use crate::config::types::{Host, Place};
 use crate::config::{keys, values};
 use crate::model::{DomainName, MacAddr};
@@ -34,6 +34,12 @@ pub(super) fn host(context: &mut Context, key: &str, span: Span, node: &Node) ->
         aliases: Vec::new(),
     };
     let title = format!("host.{key}");
+    if let Value::Text(text) = &node.value {
+        let field = if text.contains(':') { "mac" } else { "ip" };
+        let help = format!("write `{key} = {{ {field} = \"{}\" }}`", text.escape_debug());
+        context.wrong_type(node, &title, "a table").help(help);
+        return draft;
+    }
     let Some(table) = context.table(node, &title) else { return draft };
     let fields = context.fields(table, &keys::HOST, &title);
     if let Some(node) = fields.get("mac") {

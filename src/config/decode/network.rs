@@ -66,9 +66,6 @@ pub(super) fn network(context: &mut Context, key: &str, span: Span, node: &Node)
     let Some(table) = context.table(node, &title) else { return draft };
     let fields = context.fields(table, &keys::NETWORK, &title);
     let relayed = read(context, fields, "relayed", |context, node| context.boolean(node, "relayed")) == Some(true);
-    if relayed && let Some(node) = fields.get("relayed") {
-        context.not_yet(node.span, &title, "relayed = true");
-    }
     if let Some(node) =
         if relayed { fields.get("interface") } else { fields.require(context, "interface", &title, span) }
     {
@@ -118,7 +115,7 @@ fn scope(context: &mut Context, node: &Node, title: &str) -> Option<ScopeDraft> 
     let mut scope =
         ScopeDraft { pools: fields.get("pool").map(|node| pool_list(context, node)), ..ScopeDraft::default() };
     if let Some(time) =
-        read(context, fields, "lease-time", |context, node| context.parse(node, "lease-time", values::lease_time))
+        read(context, fields, "lease-time", |context, node| context.duration(node, "lease-time", values::lease_time))
     {
         scope.lease_time = time;
     }
@@ -160,7 +157,7 @@ fn private_mac(context: &mut Context, node: &Node, title: &str) -> Option<(Vec<P
     let fields = context.fields(table, &keys::PRIVATE_MAC, &format!("{title}.private-mac"));
     let pools = fields.get("pool").map(|node| pool_list(context, node)).unwrap_or_default();
     let time =
-        read(context, fields, "lease-time", |context, node| context.parse(node, "lease-time", values::lease_time));
+        read(context, fields, "lease-time", |context, node| context.duration(node, "lease-time", values::lease_time));
     Some((pools, time.unwrap_or(PRIVATE_LEASE_TIME)))
 }
 

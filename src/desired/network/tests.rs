@@ -35,7 +35,13 @@ impl Fake {
     }
 
     fn kernel(&self) -> Kernel<'_> {
-        Kernel { links: &self.links, sysctls: &self.sysctls, owned: &self.owned, seen_up: &self.seen_up, closed: self.closed }
+        Kernel {
+            links: &self.links,
+            sysctls: &self.sysctls,
+            owned: &self.owned,
+            seen_up: &self.seen_up,
+            closed: self.closed,
+        }
     }
 
     /// Steps until nothing is left; all of them, in words.
@@ -86,7 +92,10 @@ impl Fake {
             Step::RemoveRoute { route } => self.links.routes.retain(|other| other != route),
             Step::DeleteLink { link } => {
                 links.remove(link);
-                links.values_mut().filter(|other| other.master.as_ref() == Some(link)).for_each(|other| other.master = None);
+                links
+                    .values_mut()
+                    .filter(|other| other.master.as_ref() == Some(link))
+                    .for_each(|other| other.master = None);
                 self.sysctls.remove(&format!("net/ipv4/conf/{link}/rp_filter"));
             }
             Step::WriteSysctl { name, value, .. } | Step::RestoreSysctl { name, value } => {
@@ -232,7 +241,11 @@ fn the_uplink_follows_its_lease() {
     let words = fake.settle(&plan_for(&lease("203.0.113.5/24", "203.0.113.1", Some(1492))));
     assert_eq!(
         words,
-        ["add 203.0.113.5/24 to eth0", "set the MTU of eth0 to 1492", "add the default route through 203.0.113.1 on eth0"]
+        [
+            "add 203.0.113.5/24 to eth0",
+            "set the MTU of eth0 to 1492",
+            "add the default route through 203.0.113.1 on eth0"
+        ]
     );
     // After a restart of the daemon nothing is known: what is there stays.
     assert_eq!(fake.settle(&plan_for(&UplinkAddress::Unknown)), [""; 0]);
@@ -253,7 +266,10 @@ fn a_foreign_default_route_is_reported_not_fought() {
     fake.links.routes.push(default_route("10.0.0.1", "eth5"));
     assert_eq!(fake.settle(&plan), ["add 203.0.113.5/24 to eth0"]);
     let found = obstacles(&plan, fake.kernel());
-    assert_eq!(found[0], (WAN.to_owned(), "the default route through 10.0.0.1 on eth5 was there before; remove it".to_owned()));
+    assert_eq!(
+        found[0],
+        (WAN.to_owned(), "the default route through 10.0.0.1 on eth5 was there before; remove it".to_owned())
+    );
     fake.links.routes.clear();
     assert_eq!(fake.settle(&plan), ["add the default route through 203.0.113.1 on eth0"]);
 }

@@ -132,14 +132,21 @@ const AFTER_CONFLICT: Duration = Duration::from_secs(10);
 impl Client {
     /// A client that begins at once: with a kept lease in INIT-REBOOT, else in INIT. The same seed gives the same run.
     pub fn new(identity: Identity, seed: u64, kept: Option<Kept>, now: Now) -> Self {
-        let mut client = Client { identity, random: seed, state: State::Init { at: now.instant, wanted: None }, refusals: 0, outputs: VecDeque::new() };
+        let mut client = Client {
+            identity,
+            random: seed,
+            state: State::Init { at: now.instant, wanted: None },
+            refusals: 0,
+            outputs: VecDeque::new(),
+        };
         match kept {
             None => client.start_over(Reason::Start, None, now),
             Some(kept) if kept.remaining == Some(Duration::ZERO) => {
                 client.start_over(Reason::Expired, Some(kept.lease.address.addr()), now);
             }
             Some(kept) => {
-                let held = kept.remaining.map(|remaining| Held::for_remaining(kept.lease.clone(), remaining, now.instant));
+                let held =
+                    kept.remaining.map(|remaining| Held::for_remaining(kept.lease.clone(), remaining, now.instant));
                 client.reboot(kept.lease, held, now);
             }
         }
@@ -155,7 +162,9 @@ impl Client {
     pub fn poll_timeout(&self) -> Option<Duration> {
         let at = match &self.state {
             State::Init { at, .. } => Some(*at),
-            State::Selecting { exchange, .. } | State::Requesting { exchange, .. } | State::Rebooting { exchange, .. } => Some(exchange.next),
+            State::Selecting { exchange, .. }
+            | State::Requesting { exchange, .. }
+            | State::Rebooting { exchange, .. } => Some(exchange.next),
             State::Bound(held) => held.renew_at,
             State::Renewing(held, exchange) => earliest(Some(exchange.next), held.rebind_at),
             State::Rebinding(held, exchange) => earliest(Some(exchange.next), held.ends),
@@ -207,7 +216,9 @@ impl Client {
         let Some(reply) = Reply::parse(bytes, self.identity.mac) else { return };
         let idle = State::Init { at: now.instant, wanted: None };
         match (std::mem::replace(&mut self.state, idle), reply.kind) {
-            (State::Selecting { exchange, .. }, reply::Kind::Offer) if reply.xid == exchange.xid && is_good_offer(&reply) => {
+            (State::Selecting { exchange, .. }, reply::Kind::Offer)
+                if reply.xid == exchange.xid && is_good_offer(&reply) =>
+            {
                 self.request(Exchange { tries: 0, ..exchange }, reply.lease, now);
             }
             (State::Requesting { exchange, offer }, reply::Kind::Ack) if answers(&reply, &exchange, &offer) => {
@@ -228,9 +239,10 @@ impl Client {
             {
                 self.refused(now);
             }
-            (State::Rebooting { exchange, .. } | State::Renewing(_, exchange) | State::Rebinding(_, exchange), reply::Kind::Nak)
-                if reply.xid == exchange.xid =>
-            {
+            (
+                State::Rebooting { exchange, .. } | State::Renewing(_, exchange) | State::Rebinding(_, exchange),
+                reply::Kind::Nak,
+            ) if reply.xid == exchange.xid => {
                 self.refused(now);
             }
             // Not for us, or not now.
@@ -241,7 +253,10 @@ impl Client {
     /// The cable was plugged in again: the network may be another (RFC 2131 §3.7).
     pub fn handle_link_up(&mut self, now: Now) {
         match std::mem::replace(&mut self.state, State::Init { at: now.instant, wanted: None }) {
-            State::Bound(held) | State::Renewing(held, _) | State::Rebinding(held, _) | State::Rebooting { held: Some(held), .. } => {
+            State::Bound(held)
+            | State::Renewing(held, _)
+            | State::Rebinding(held, _)
+            | State::Rebooting { held: Some(held), .. } => {
                 self.reboot(held.lease.clone(), Some(held), now);
             }
             State::Rebooting { lease, held: None, .. } => self.reboot(lease, None, now),

@@ -39,7 +39,8 @@ impl Reply {
         let field = bytes[FIXED..].strip_prefix(&MAGIC)?;
         let mut options = Vec::with_capacity(16);
         collect(field, &mut options);
-        let overload = options.iter().find(|(code, data)| *code == 52 && data.len() == 1).map_or(0, |(_, data)| data[0]);
+        let overload =
+            options.iter().find(|(code, data)| *code == 52 && data.len() == 1).map_or(0, |(_, data)| data[0]);
         if overload & 1 != 0 {
             collect(&fixed[108..236], &mut options);
         }
@@ -102,7 +103,8 @@ impl Options<'_> {
     }
 
     fn lease(&self, address: Ipv4Addr, server: Option<Ipv4Addr>) -> Lease {
-        let prefix = self.find(1).and_then(|mask| <[u8; 4]>::try_from(mask).ok()).and_then(|mask| prefix_of(mask.into()));
+        let prefix =
+            self.find(1).and_then(|mask| <[u8; 4]>::try_from(mask).ok()).and_then(|mask| prefix_of(mask.into()));
         let prefix = prefix.unwrap_or_else(|| class_prefix(address));
         let seconds = self.seconds(51).unwrap_or(u32::MAX);
         // RFC 3442: with classless routes the router option does not count.
@@ -185,8 +187,8 @@ mod tests {
     #[test]
     fn reads_what_a_client_needs() {
         let bytes = reply(&[
-            53, 1, 5, 1, 4, 255, 255, 255, 0, 3, 4, 203, 0, 113, 1, 6, 8, 9, 9, 9, 9, 0, 0, 0, 0, 51, 4, 0, 0, 14, 16, 54, 4, 203,
-            0, 113, 2, 26, 2, 5, 212, 255,
+            53, 1, 5, 1, 4, 255, 255, 255, 0, 3, 4, 203, 0, 113, 1, 6, 8, 9, 9, 9, 9, 0, 0, 0, 0, 51, 4, 0, 0, 14, 16,
+            54, 4, 203, 0, 113, 2, 26, 2, 5, 212, 255,
         ]);
         let reply = Reply::parse(&bytes, MAC).unwrap();
         assert_eq!((reply.kind, reply.server), (Kind::Ack, Some(Ipv4Addr::new(203, 0, 113, 2))));
@@ -218,7 +220,9 @@ mod tests {
         for length in 0..good.len() - 1 {
             let _ = Reply::parse(&good[..length], MAC);
         }
-        assert!(Reply::parse(&reply(&[53, 1, 2, 1, 4, 255, 0, 255, 0, 51, 2, 0, 1, 6, 3, 1, 2, 3, 58, 200]), MAC).is_some());
+        assert!(
+            Reply::parse(&reply(&[53, 1, 2, 1, 4, 255, 0, 255, 0, 51, 2, 0, 1, 6, 3, 1, 2, 3, 58, 200]), MAC).is_some()
+        );
     }
 
     proptest::proptest! {

@@ -3,9 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::{
-    Client, FIRST_WAIT, LONGEST_WAIT, Lease, Output, Reason, SHORTEST_RENEWAL_WAIT, encode,
-};
+use super::{Client, FIRST_WAIT, LONGEST_WAIT, Lease, Output, Reason, SHORTEST_RENEWAL_WAIT, encode};
 use crate::model::Now;
 
 /// Where the client stands. A state owns its deadlines.
@@ -77,7 +75,12 @@ impl Held {
         let ends = now + remaining;
         let fresh = Held::from(lease, Duration::ZERO);
         let moved = |at: Option<Duration>| at.map(|at| ends.saturating_sub(whole - at).max(now));
-        Held { renew_at: moved(fresh.renew_at), rebind_at: moved(fresh.rebind_at), ends: Some(ends), lease: fresh.lease }
+        Held {
+            renew_at: moved(fresh.renew_at),
+            rebind_at: moved(fresh.rebind_at),
+            ends: Some(ends),
+            lease: fresh.lease,
+        }
     }
 }
 

@@ -25,7 +25,10 @@ struct Sent {
 
 fn read(message: &[u8], destination: Ipv4Addr) -> Sent {
     assert!(message.len() >= 300);
-    assert_eq!((&message[..3], &message[28..34], &message[236..240]), (&[1, 1, 6][..], &MAC.0[..], &[99, 130, 83, 99][..]));
+    assert_eq!(
+        (&message[..3], &message[28..34], &message[236..240]),
+        (&[1, 1, 6][..], &MAC.0[..], &[99, 130, 83, 99][..])
+    );
     let (mut at, mut options) = (240, std::collections::BTreeMap::new());
     while message[at] != 255 {
         let length = usize::from(message[at + 1]);
@@ -221,7 +224,15 @@ fn an_offer_whose_server_falls_silent_is_dropped() {
 }
 
 fn kept(remaining: Option<u64>) -> Kept {
-    let sent = Sent { kind: 0, xid: [0; 4], ciaddr: ADDRESS, requested: None, server: None, broadcast_flag: false, destination: SERVER };
+    let sent = Sent {
+        kind: 0,
+        xid: [0; 4],
+        ciaddr: ADDRESS,
+        requested: None,
+        server: None,
+        broadcast_flag: false,
+        destination: SERVER,
+    };
     let lease = Reply::parse(&reply(&sent, 5, 3600), MAC).unwrap().lease;
     Kept { lease, remaining: remaining.map(Duration::from_secs) }
 }
