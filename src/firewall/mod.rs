@@ -29,6 +29,8 @@ mod explain_text;
 
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod explain_tests;
 
 pub use closed::closed_ruleset;
 pub use describe::{describe_forward, describe_rule};

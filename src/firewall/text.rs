@@ -96,14 +96,28 @@ fn write_field(text: &mut String, field: &Field) {
     let _ = match field {
         Field::Interface(name) => write!(text, "{}", quote(name)),
         Field::Ipv4(first, last) if first == last => write!(text, "{first}"),
-        Field::Ipv4(first, last) => write!(text, "{first}-{last}"),
+        Field::Ipv4(first, last) => match prefix_length(u32::from(*first).into(), u32::from(*last).into(), 32) {
+            Some(length) => write!(text, "{first}/{length}"),
+            None => write!(text, "{first}-{last}"),
+        },
         Field::Ipv6(first, last) if first == last => write!(text, "{first}"),
-        Field::Ipv6(first, last) => write!(text, "{first}-{last}"),
+        Field::Ipv6(first, last) => match prefix_length((*first).into(), (*last).into(), 128) {
+            Some(length) => write!(text, "{first}/{length}"),
+            None => write!(text, "{first}-{last}"),
+        },
         Field::Protocol(protocol) => write!(text, "{protocol}"),
         Field::Ports(range) if range.first == range.last => write!(text, "{}", range.first),
         Field::Ports(range) => write!(text, "{}-{}", range.first, range.last),
         Field::Host(host) => unreachable!("host {host} has no address"),
     };
+}
+
+/// The length of the prefix that is this range, where it is one.
+fn prefix_length(first: u128, last: u128, bits: u32) -> Option<u32> {
+    let differing = first ^ last;
+    let host = 128 - differing.leading_zeros();
+    let aligned = differing.count_ones() == host && first & differing == 0;
+    aligned.then(|| bits - host)
 }
 
 fn write_chain(text: &mut String, chain: &Chain) {

@@ -34,3 +34,26 @@ pub fn in_namespace(script: &str, input: &str) -> Option<Output> {
     let _ = feed.join();
     Some(output)
 }
+
+/// Runs the rest of the test called `name` in a network namespace of its own, by starting this test program again inside one.
+/// `true` there; `false` in the outer run, which has judged the inner one or says why it skips.
+pub fn inside_namespace(name: &str) -> bool {
+    const MARK: &str = "LABGATE_TEST_INSIDE_NAMESPACE";
+    if std::env::var_os(MARK).is_some() {
+        return true;
+    }
+    let Some(way) = unshare() else {
+        eprintln!("skipped: no network namespace or no nft here");
+        return false;
+    };
+    let program = std::env::current_exe().expect("this program has a path");
+    let status = Command::new(way[0])
+        .args(&way[1..])
+        .arg(program)
+        .args(["--exact", name, "--nocapture"])
+        .env(MARK, "1")
+        .status()
+        .expect("unshare starts");
+    assert!(status.success(), "{name} failed inside its namespace");
+    false
+}

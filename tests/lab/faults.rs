@@ -47,7 +47,7 @@ fn an_interface_that_goes_and_comes_back_serves_again() {
         laptop.run(&["dig", "+short", "+tries=1", "+time=1", "@192.168.1.1", "laptop.home.arpa"]).is_ok_and(|text| text.trim() == address.to_string())
     });
     eventually("status is good again", 10, || lab.ask(&["status"]).expect("status")["state"] == "good");
-    assert_eq!(laptop.connect("www.example.test:80").expect("an attempt").outcome, Outcome::Connected);
+    assert_eq!(laptop.connect("www.example.com:80").expect("an attempt").outcome, Outcome::Connected);
 }
 
 #[test]

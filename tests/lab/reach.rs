@@ -52,7 +52,7 @@ fn each_network_reaches_exactly_what_the_file_gives_it() {
     let Some(lab) = start(options()) else { return };
     // Out, and seen there as the router.
     for from in ["laptop", "cam", "web1", "nas"] {
-        connects(&lab, from, "www.example.test:80", &format!("internet: you are {PUBLIC}"));
+        connects(&lab, from, "www.example.com:80", &format!("internet: you are {PUBLIC}"));
     }
     refused_fast(&lab, "db1", "198.51.100.80:80");
     // Between networks.

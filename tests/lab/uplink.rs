@@ -26,7 +26,7 @@ fn untouched() -> Home {
 fn seen_as(lab: &Lab, address: &str) {
     let laptop = lab.host("laptop").expect("laptop");
     eventually(&format!("the internet sees {address}"), 20, || {
-        laptop.connect("www.example.test:80").is_ok_and(|tried| tried.text == format!("internet: you are {address}"))
+        laptop.connect("www.example.com:80").is_ok_and(|tried| tried.text == format!("internet: you are {address}"))
     });
 }
 
