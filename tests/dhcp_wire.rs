@@ -2,7 +2,8 @@
 //!
 //! The test runs itself again in namespaces of its own (`unshare`), as root or rootless where the kernel allows it, and says so where it cannot.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -13,6 +14,8 @@ use std::time::Duration;
 use labgate::config::{self, Source};
 use labgate::daemon::{Paths, Pictures, dhcp};
 use labgate::model::MacAddr;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio_util::sync::CancellationToken;
 
 const INSIDE: &str = "LABGATE_TEST_INSIDE";
@@ -26,6 +29,15 @@ address = "192.168.2.1/24"
 admin = true
 [host]
 nas = { mac = "52:54:00:00:01:10", ip = "192.168.1.10" }
+"#;
+
+/// What udhcpc runs: the address goes onto the interface, because a RELEASE is sent from it.
+const SCRIPT: &str = r#"#!/bin/sh
+case "$1" in
+    deconfig) ip -4 address flush dev "$interface" ;;
+    bound | renew) ip address replace "$ip/$mask" dev "$interface" ;;
+esac
+echo "$1 $ip $router $dns $domain $lease $serverid" > "$FIFO"
 "#;
 
 fn has(program: &str) -> bool {
@@ -102,6 +114,43 @@ impl Drop for Beyond {
     }
 }
 
+/// A running udhcpc.
+struct Client(Child);
+
+impl Client {
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.0.id() as i32), signal).expect("the client runs");
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What clients tell through their script, line by line.
+struct Told(BufReader<File>);
+
+impl Told {
+    fn new(path: &Path) -> Self {
+        nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        // Opened both ways, it never ends.
+        Told(BufReader::new(File::options().read(true).write(true).open(path).expect("a pipe")))
+    }
+
+    fn until(&mut self, word: &str) -> String {
+        loop {
+            let mut line = String::new();
+            self.0.read_line(&mut line).expect("a line");
+            if line.starts_with(word) {
+                return line.trim_end().to_owned();
+            }
+        }
+    }
+}
+
 fn pictures(state: &Path) -> Arc<Pictures> {
     let checked = config::check(&[Source { name: "labgate.toml".into(), text: CONFIG.as_bytes().to_vec() }]);
     let config = checked.config.unwrap_or_else(|| panic!("{}", checked.report.render(false)));
@@ -112,7 +161,7 @@ fn pictures(state: &Path) -> Arc<Pictures> {
 fn inside() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = folder.path().join("script");
-    fs::write(&script, "#!/bin/sh\necho \"$1 $ip $router $dns $domain $lease $serverid\" >> \"$LOG\"\n").unwrap();
+    fs::write(&script, SCRIPT).unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let beyond = Beyond::new();
     ip("link set lo up");
@@ -124,26 +173,31 @@ fn inside() {
         let token = CancellationToken::new();
         let task = tokio::spawn(dhcp::run(pictures.clone(), token.clone()));
         serves(&pictures, "dhcp lan").await;
-        assert!(!pictures.health.borrow()["dhcp later"].good, "gw1 is not there yet");
+        told(&pictures, "dhcp later", false).await;
 
-        let udhcpc = |interface: &str, more: &[&str]| {
-            let log = folder.path().join(format!("log-{interface}"));
+        let mut told_by_client = Told::new(&folder.path().join("fifo"));
+        let udhcpc = |interface: &str| {
             let mut command = beyond.command("udhcpc");
-            command.args(["-f", "-n", "-q", "-t", "5", "-T", "1", "-i", interface, "-x", "hostname:My_NAS", "-s"]);
-            command.arg(&script).args(more).env("LOG", &log).stdout(Stdio::null()).stderr(Stdio::null());
-            let status = command.status().expect("udhcpc starts");
-            assert!(status.success(), "udhcpc on {interface} got a lease");
-            fs::read_to_string(log).expect("the script ran")
+            command.args(["-f", "-n", "-t", "5", "-T", "1", "-i", interface, "-x", "hostname:My_NAS", "-s"]);
+            command.arg(&script).env("FIFO", folder.path().join("fifo")).stdout(Stdio::null()).stderr(Stdio::null());
+            Client(command.spawn().expect("udhcpc starts"))
         };
-        // Reserved, and released at the end (-R).
-        let log = tokio::task::block_in_place(|| udhcpc("lan0", &["-R"]));
-        assert!(log.contains("bound 192.168.1.10 192.168.1.1 192.168.1.1 home.arpa 43200 192.168.1.1\n"), "{log}");
+        // Reserved, and given back.
+        let client = udhcpc("lan0");
+        let line = tokio::task::block_in_place(|| told_by_client.until("bound"));
+        assert_eq!(line, "bound 192.168.1.10 192.168.1.1 192.168.1.1 home.arpa 43200 192.168.1.1");
         let mut bindings = pictures.bindings.subscribe();
+        client.signal(Signal::SIGUSR1);
+        let line = tokio::task::block_in_place(|| told_by_client.until("renew"));
+        assert!(line.contains(" 192.168.1.10 "), "{line}");
+        client.signal(Signal::SIGUSR2);
         let empty = bindings.wait_for(|bindings| bindings.is_empty());
         tokio::time::timeout(Duration::from_secs(5), empty).await.expect("the RELEASE arrived").unwrap();
+        drop(client);
 
         // Again, and kept. The interface of the other network comes late.
-        tokio::task::block_in_place(|| udhcpc("lan0", &[]));
+        let first = udhcpc("lan0");
+        tokio::task::block_in_place(|| told_by_client.until("bound"));
         let held = pictures.bindings.borrow().get(&Ipv4Addr::new(192, 168, 1, 10)).cloned().expect("a lease");
         assert_eq!(held.mac, Some(MacAddr([0x52, 0x54, 0, 0, 1, 0x10])));
         assert_eq!(held.host_name.as_deref(), Some("my-nas"));
@@ -151,8 +205,10 @@ fn inside() {
         ip("address add 192.168.2.1/24 dev gw1");
         pictures.links.send_modify(|_| {});
         serves(&pictures, "dhcp later").await;
-        let log = tokio::task::block_in_place(|| udhcpc("late0", &[]));
-        assert!(log.contains("bound 192.168.2.") && log.contains(" 192.168.2.1 "), "{log}");
+        let second = udhcpc("late0");
+        let line = tokio::task::block_in_place(|| told_by_client.until("bound"));
+        assert!(line.starts_with("bound 192.168.2.") && line.contains(" 192.168.2.1 "), "{line}");
+        drop((first, second));
 
         // A new task on the same disk knows both.
         token.cancel();
@@ -168,7 +224,11 @@ fn inside() {
 }
 
 async fn serves(pictures: &Pictures, row: &str) {
+    told(pictures, row, true).await;
+}
+
+async fn told(pictures: &Pictures, row: &str, good: bool) {
     let mut health = pictures.health.subscribe();
-    let good = health.wait_for(|table| table.get(row).is_some_and(|health| health.good));
-    tokio::time::timeout(Duration::from_secs(10), good).await.unwrap_or_else(|_| panic!("{row} serves")).unwrap();
+    let wanted = health.wait_for(|table| table.get(row).is_some_and(|health| health.good == good));
+    tokio::time::timeout(Duration::from_secs(10), wanted).await.unwrap_or_else(|_| panic!("{row}: {good}")).unwrap();
 }

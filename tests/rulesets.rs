@@ -78,6 +78,21 @@ fn the_kernel_lists_what_is_expected() {
 }
 
 #[test]
+fn the_closed_table_is_closed() {
+    let home = configuration(&fs::read_to_string(folder().join("home.toml")).unwrap());
+    for (name, config) in [("closed-without-a-file.nft", None), ("closed-home.nft", Some(&home))] {
+        let text = labgate::firewall::closed_ruleset(config);
+        let Some(output) = common::in_namespace("nft -f - && nft list ruleset", &text) else { return };
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let (golden, listed) = (folder().join(name), String::from_utf8_lossy(&output.stdout));
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&golden, &*listed).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&golden).unwrap_or_default(), listed);
+    }
+}
+
+#[test]
 fn nothing_in_the_file_becomes_syntax() {
     let mut config = configuration(
         "[wan]\ninterface = \"eth0\"\n[network.lan]\ninterface = \"eth1\"\naddress = \"192.168.1.1/24\"\n",

@@ -191,8 +191,11 @@ fn forward(policy: &Policy, shapes: &[Shape], nat: &NatSets) -> Vec<Chain> {
         "iifname . oifname @inside accept".to_owned(),
         "ct state invalid counter drop".to_owned(),
     ]);
-    let ipv6 = lookups(shapes, |shape| through(shape) && shape.ipv6);
-    rules.push(format!("meta nfproto ipv6 goto {}", if ipv6.is_empty() { "refuse" } else { "forward_ipv6" }));
+    // What is denied between networks is denied to both families.
+    let names_no_family = |shape: &Shape| shape.from == EndKind::Net && shape.to == EndKind::Net;
+    let denied = |shape: &Shape| shape.verdict == Verdict::Deny && (shape.ipv6 || names_no_family(shape));
+    let opens_ipv6 = shapes.iter().any(|shape| shape.ipv6 && through(shape) && shape.verdict == Verdict::Allow);
+    rules.push(format!("meta nfproto ipv6 goto {}", if opens_ipv6 { "forward_ipv6" } else { "refuse" }));
     rules.push("jump spoofed".to_owned());
     rules.extend(lookups(shapes, |shape| through(shape) && !shape.ipv6 && shape.verdict == Verdict::Deny));
     for name in ["forward_targets", "forward_targets_range"] {
@@ -208,9 +211,10 @@ fn forward(policy: &Policy, shapes: &[Shape], nat: &NatSets) -> Vec<Chain> {
         hook: Some("type filter hook forward priority filter; policy drop;"),
         rules,
     }];
-    if !ipv6.is_empty() {
+    if opens_ipv6 {
         let mut rules = vec!["jump spoofed".to_owned()];
-        rules.extend(ipv6);
+        rules.extend(lookups(shapes, |shape| through(shape) && denied(shape)));
+        rules.extend(lookups(shapes, |shape| through(shape) && shape.ipv6 && shape.verdict == Verdict::Allow));
         rules.push("goto refuse".to_owned());
         chains.push(Chain {
             name: "forward_ipv6",

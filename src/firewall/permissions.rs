@@ -260,8 +260,9 @@ fn collect(
     }
     let ipv6 = source.ipv6 == Some(true) || target.ipv6 == Some(true);
     let with_router = source.kind == EndKind::Router || target.kind == EndKind::Router;
-    // Between a network and the router the key names no family, so that it holds for both.
-    let both_families = with_router && source.ipv6.is_none() && target.ipv6.is_none();
+    // A key of interfaces names no family. Towards the router it holds for both; between networks only a denial does.
+    let both_families =
+        (with_router || rule.verdict == Verdict::Deny) && source.ipv6.is_none() && target.ipv6.is_none();
     let comment: Arc<str> = comment(policy, rule, from, to).into();
     for piece in pieces {
         let interval = source.range

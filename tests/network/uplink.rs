@@ -1,16 +1,11 @@
 //! The uplink's DHCP client against servers that were not written here, over a cable between two namespaces.
 
-#[path = "common/gateway.rs"]
-mod gateway;
-#[path = "common/netns.rs"]
-mod netns;
-
 use std::path::Path;
 use std::process::Command;
 
-use gateway::{Gateway, PATIENCE, has, run};
+use crate::gateway::{Gateway, PATIENCE, has, run};
+use crate::netns::{Peer, Running, in_namespace, sh};
 use labgate::desired::network::UplinkAddress;
-use netns::{Peer, Running, in_namespace, sh};
 
 const FILE: &str = "[wan]\ninterface = \"eth0\"\naddress = \"dhcp\"\n[network.lan]\ninterface = \"eth1\"\naddress = \"192.168.1.1/24\"\n";
 
