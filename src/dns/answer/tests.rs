@@ -6,7 +6,7 @@ use hickory_proto::rr::RecordType;
 use super::*;
 use crate::config::{Config, Record, RecordData, Transport, Upstream};
 use crate::desired::names::fixed;
-use crate::dns::entry::Entry;
+use crate::dns::entry::{Body, Entry};
 use crate::dns::hosts::parse;
 use crate::dns::testing::{answers, config, name, place, question, read};
 use crate::dns::wire::{Incoming, read_query};
@@ -228,7 +228,11 @@ fn an_alias_that_leads_outside_is_joined_with_the_cache() {
     head.extend_from_slice(&[0, 1, 0, 1]);
     let length = head.len();
     let body = [&head[..], b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x01\x2c\x00\x04\xc0\x00\x02\x07"].concat();
-    let entry = Entry::new(&key, &body, length, &[(length + 6) as u16], [1, 0, 0], 0, 300, None);
+    let entry = {
+        let places = [(length + 6) as u16];
+        let body = Body { message: &body, head_len: length, ttl_places: &places, counts: [1, 0, 0] };
+        Entry::new(&key, &body, 0, 300, None)
+    };
     let hit =
         |asked: &Key| (*asked == key).then(|| Hit { entry: entry.clone(), age: 100, freshness: Freshness::Fresh });
     let second = answer(&query, &asker, &house.names, &house.zones, hit, &mut out);
