@@ -1,5 +1,3 @@
-use std::net::Ipv4Addr;
-
 use super::*;
 use crate::model::MacAddr;
 
@@ -17,7 +15,7 @@ fn binding(last: u8) -> Arc<Binding> {
 }
 
 fn committed(store: &LeaseStore, rows: Vec<Arc<Binding>>) -> Result<(), String> {
-    store.commit(rows).blocking_recv().expect("the thread answers")
+    store.commit(rows.into_iter().map(Row::Put).collect()).blocking_recv().expect("the thread answers")
 }
 
 fn folder_with(count: u8) -> tempfile::TempDir {
@@ -35,7 +33,10 @@ fn sorted(mut bindings: Vec<Binding>) -> Vec<Binding> {
 
 #[test]
 fn what_was_committed_is_there_again() {
-    let folder = folder_with(20);
+    let folder = folder_with(21);
+    let opened = LeaseStore::open(folder.path(), 5).unwrap();
+    opened.store.commit(vec![Row::Delete(binding(20).address)]).blocking_recv().unwrap().unwrap();
+    drop(opened);
     let opened = LeaseStore::open(folder.path(), 5).unwrap();
     let wanted: Vec<Binding> = (0..20).map(|last| Binding::clone(&binding(last))).collect();
     assert_eq!(sorted(opened.bindings), wanted);

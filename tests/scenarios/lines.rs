@@ -70,7 +70,11 @@ pub fn option_value(text: &str, length: usize) -> Result<Vec<u8>, String> {
         return Ok(text.trim_end_matches('"').as_bytes().to_vec());
     }
     if text.contains('.') {
-        return text.split(',').map(|part| address(part).map(|address| address.octets())).collect::<Result<Vec<_>, _>>().map(|list| list.concat());
+        return text
+            .split(',')
+            .map(|part| address(part).map(|address| address.octets()))
+            .collect::<Result<Vec<_>, _>>()
+            .map(|list| list.concat());
     }
     let number: u64 = number(text)?;
     Ok(number.to_be_bytes()[8 - length.min(8)..].to_vec())

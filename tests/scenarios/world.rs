@@ -37,7 +37,8 @@ pub fn run(text: &str) -> Result<(), String> {
             continue;
         }
         let result = if line == "config" {
-            let block: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| line.trim() != "end").collect();
+            let block: Vec<&str> =
+                lines.by_ref().map(|(_, line)| line).take_while(|line| line.trim() != "end").collect();
             world.configure(&block.join("\n"))
         } else {
             world.step(line)
@@ -105,7 +106,9 @@ impl World {
 
     fn nothing_left(&self) -> Result<(), String> {
         match self.replies.front() {
-            Some(reply) => Err(format!("nobody expected this {} {:?}", reply.kind.name(), Read::of(&reply.bytes).yiaddr)),
+            Some(reply) => {
+                Err(format!("nobody expected this {} {:?}", reply.kind.name(), Read::of(&reply.bytes).yiaddr))
+            }
             None => Ok(()),
         }
     }
@@ -116,7 +119,8 @@ impl World {
             match output {
                 Output::Reply(reply) => self.replies.push_back(reply),
                 Output::Grant(grant) => {
-                    let held = self.shown.get(&grant.binding.address).is_some_and(|held| held.client == grant.binding.client);
+                    let held =
+                        self.shown.get(&grant.binding.address).is_some_and(|held| held.client == grant.binding.client);
                     if !self.disk_works && !held && !grant.reserved {
                         let now = self.now;
                         self.server()?.handle_uncommitted(&grant.binding, now);
@@ -124,6 +128,10 @@ impl World {
                     }
                     self.write(&grant.binding);
                     self.granted += 1;
+                    if grant.moves {
+                        let now = self.now;
+                        self.server()?.handle_committed(&grant.binding, now);
+                    }
                     self.shown.insert(grant.binding.address, grant.binding);
                     self.replies.push_back(grant.ack);
                 }
@@ -140,6 +148,7 @@ impl World {
                         }
                     }
                 }
+                Output::Forgotten(addresses) => addresses.iter().for_each(|address| drop(self.disk.remove(address))),
                 Output::Probe { address, .. } => self.probes.push(address),
                 Output::Event(event) => self.events.push(event),
             }
@@ -242,14 +251,16 @@ impl World {
         let source = SocketAddrV4::new(source, 68);
         self.server()?.handle_message(Received { network, source, bytes }, now);
         let after = self.server()?.counters().clone();
-        self.dropped = Dropped::ALL.iter().copied().filter(|reason| after.dropped(*reason) > before.dropped(*reason)).collect();
+        self.dropped =
+            Dropped::ALL.iter().copied().filter(|reason| after.dropped(*reason) > before.dropped(*reason)).collect();
         self.drain()
     }
 
     fn flood(&mut self, count: u32, on: Option<&str>) -> Result<(), String> {
         self.granted = 0;
         for index in 0..count {
-            let [a, b, c, d] = (self.now.instant.as_millis() as u32).wrapping_mul(7919).wrapping_add(index).to_be_bytes();
+            let [a, b, c, d] =
+                (self.now.instant.as_millis() as u32).wrapping_mul(7919).wrapping_add(index).to_be_bytes();
             let mac = [0x00, 0x16, a, b, c, d];
             self.receive(on, Ipv4Addr::UNSPECIFIED, &Packet::kind(mac, 1).bytes())?;
             if let Some(offer) = self.replies.pop_front() {
@@ -401,7 +412,12 @@ impl World {
             _ => return Err(format!("no answer is called `{what}`")),
         };
         if read.kind != wanted {
-            return Err(format!("{} {} {:?}", reply.kind.name(), Ipv4Addr::from(read.yiaddr), read.option(56).map(<[u8]>::escape_ascii).map(|text| text.to_string())));
+            return Err(format!(
+                "{} {} {:?}",
+                reply.kind.name(),
+                Ipv4Addr::from(read.yiaddr),
+                read.option(56).map(<[u8]>::escape_ascii).map(|text| text.to_string())
+            ));
         }
         if wanted == 5 {
             self.take_ack(&reply)?;
@@ -480,9 +496,17 @@ impl World {
         match what {
             "probe" => self.probes.contains(&address).then_some(()).ok_or_else(|| format!("asked: {:?}", self.probes)),
             "ended" => {
-                let reasons: Vec<String> =
-                    self.ended.iter().filter(|ended| ended.binding.address == address).map(|ended| ended.reason.to_string()).collect();
-                reasons.iter().any(|reason| reason == third).then_some(()).ok_or_else(|| format!("ended: {:?}", self.ended))
+                let reasons: Vec<String> = self
+                    .ended
+                    .iter()
+                    .filter(|ended| ended.binding.address == address)
+                    .map(|ended| ended.reason.to_string())
+                    .collect();
+                reasons
+                    .iter()
+                    .any(|reason| reason == third)
+                    .then_some(())
+                    .ok_or_else(|| format!("ended: {:?}", self.ended))
             }
             "lease" => {
                 let mac = MacAddr(self.clients.get(third).ok_or("no such client")?.mac);
@@ -499,7 +523,9 @@ impl World {
                 let left = binding.expires.map(|at| at.saturating_sub(self.now.instant).as_secs());
                 let shown = binding.expires_unix.map(|at| at.saturating_sub(self.now.unix));
                 let near = |left: Option<u64>| left.is_some_and(|left| left.abs_diff(wanted) <= 2);
-                (near(left) && near(shown)).then_some(()).ok_or_else(|| format!("{left:?} s by one clock, {shown:?} s by the other"))
+                (near(left) && near(shown))
+                    .then_some(())
+                    .ok_or_else(|| format!("{left:?} s by one clock, {shown:?} s by the other"))
             }
             _ => Err(format!("nothing is called `{what}`")),
         }
