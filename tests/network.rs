@@ -1,15 +1,17 @@
-//! The network task against the real kernel, in a namespace of each test's own.
+//! The network and uplink tasks against the real kernel, in a namespace of each test's own.
 
-#[path = "common/gateway.rs"]
+#[path = "network/gateway.rs"]
 mod gateway;
 #[path = "common/netns.rs"]
 mod netns;
+#[path = "network/uplink.rs"]
+mod uplink;
 
 use std::time::{Duration, Instant};
 
 use gateway::{Gateway, close, has, run};
 use labgate::linux::network::teardown;
-use netns::{in_namespace, sh};
+use netns::{Peer, in_namespace, sh};
 
 const ONE: &str = "[network.lan]\ninterface = \"eth1\"\naddress = \"192.168.1.1/24\"\n";
 
@@ -273,6 +275,35 @@ fn a_static_uplink_with_its_default_route() {
             gateway.stop().await;
             teardown(state.path()).await.unwrap();
             assert_restored(&before);
+        });
+    });
+}
+
+/// A router that takes the place of another is found at once.
+#[test]
+fn the_neighbours_are_told_of_a_new_address() {
+    in_namespace(|| {
+        run(async {
+            let peer = Peer::new();
+            sh(&format!("ip link add eth1 type veth peer name far1 netns {}", peer.handle()));
+            peer.inside(|| {
+                sh("ip addr add 192.168.1.50/24 dev far1; ip link set far1 up");
+                sh("ip neigh add 192.168.1.1 lladdr 02:00:00:00:00:99 dev far1 nud stale");
+            });
+            let (mut monitor, lines) = peer.listen("ip", &["monitor", "neigh"]);
+            // It hears as soon as it tells of a neighbour of no importance.
+            while lines.recv_timeout(Duration::from_millis(100)).is_err() {
+                peer.inside(|| sh("ip neigh replace 192.168.1.77 lladdr 02:00:00:00:00:77 dev far1; ip neigh del 192.168.1.77 dev far1"));
+            }
+            let state = state();
+            let gateway = Gateway::start(state.path(), ONE, true).await;
+            gateway.links("the address", |links| has(links, "eth1", "192.168.1.1/24")).await;
+            let mac = gateway.pictures.links.borrow().by_name["eth1"].mac.expect("Ethernet").to_string();
+            let told = move || lines.iter().find(|line| line.starts_with("192.168.1.1 ") && line.contains(&mac));
+            let heard = tokio::time::timeout(gateway::PATIENCE, tokio::task::spawn_blocking(told)).await;
+            monitor.end();
+            assert!(heard.expect("an announcement").expect("a reader").is_some());
+            gateway.stop().await;
         });
     });
 }

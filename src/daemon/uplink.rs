@@ -245,7 +245,10 @@ impl Holder<'_> {
     fn configure(&mut self, lease: Lease, ends: Option<Duration>) {
         let state = &self.pictures.paths.state;
         if let Err(error) = uplink_lease::save(state, self.interface, self.socket.mac(), &lease, ends, clock::now()) {
-            warn!("{} cannot be written ({error}): the next start asks for any address", uplink_lease::path(state).display());
+            warn!(
+                "{} cannot be written ({error}): the next start asks for any address",
+                uplink_lease::path(state).display()
+            );
         }
         self.lease = Some(lease);
         self.use_lease();

@@ -80,9 +80,7 @@ impl Policy {
         {
             return Decision::Dhcp;
         }
-        let says = |verdict| {
-            self.rules.iter().find(|rule| rule.verdict == verdict && matches(hosts, rule, packet))
-        };
+        let says = |verdict| self.rules.iter().find(|rule| rule.verdict == verdict && matches(hosts, rule, packet));
         if let Some(rule) = says(Verdict::Deny) {
             return Decision::Rule(rule);
         }
@@ -142,11 +140,13 @@ pub(super) fn matches(hosts: &HostAddresses, rule: &Rule, packet: &Packet) -> bo
 pub(super) fn ends_match(hosts: &HostAddresses, rule: &Rule, from: &Peer, to: &Peer) -> bool {
     let pairs = rule.from.iter().flat_map(|source| rule.to.iter().map(move |target| (*source, *target)));
     pairs.into_iter().any(|(source, target)| {
-        is_at(hosts, source, from) && is_at(hosts, target, to) && families_agree(source, target, from, to)
+        is_at(hosts, source, from)
+            && is_at(hosts, target, to)
+            && (rule.verdict == Verdict::Deny || families_agree(source, target, from, to))
     })
 }
 
-/// Networks and the internet mean IPv4, unless the other end is an IPv6 address or the router itself.
+/// What is allowed between networks and the internet is IPv4, unless one end is an IPv6 address or the router itself.
 fn families_agree(source: End, target: End, from: &Peer, to: &Peer) -> bool {
     let ipv6 = [from, to].iter().any(|peer| matches!(peer.address, Some(IpAddr::V6(_))));
     let says_so = [source, target].iter().any(|end| matches!(end, End::Cidr6(_) | End::Router));

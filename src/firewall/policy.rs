@@ -123,7 +123,7 @@ pub struct Rule {
 /// One end of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
-    /// A network, by index: what arrives from or leaves to its interface, IPv4.
+    /// A network, by index: what arrives from or leaves to its interface.
     Network(usize),
     /// What arrives from or leaves to the uplink.
     Internet,
@@ -309,9 +309,9 @@ fn ends(config: &Config, endpoints: &[Endpoint]) -> Vec<End> {
     for endpoint in endpoints {
         match endpoint {
             Endpoint::Group(index) => {
-                ends.extend(config.groups[*index].members.iter().filter_map(end));
+                ends.extend(config.groups[*index].members.iter().filter_map(|member| end(config, member)));
             }
-            other => ends.extend(end(other)),
+            other => ends.extend(end(config, other)),
         }
     }
     let mut seen = std::collections::HashSet::new();
@@ -319,13 +319,18 @@ fn ends(config: &Config, endpoints: &[Endpoint]) -> Vec<End> {
     ends
 }
 
-/// `None` for a group: groups do not nest.
-fn end(endpoint: &Endpoint) -> Option<End> {
+/// `None` for a group: groups do not nest. An address of the router is the router: the packets to it never go through.
+fn end(config: &Config, endpoint: &Endpoint) -> Option<End> {
+    let is_router = |net: &IpNet| {
+        let address = net.addr();
+        net.prefix_len() == net.max_prefix_len() && config.networks.iter().any(|network| network.router() == address)
+    };
     Some(match endpoint {
         Endpoint::Network(index) => End::Network(*index),
         Endpoint::Host(index) => End::Host(*index),
         Endpoint::Internet => End::Internet,
         Endpoint::Router => End::Router,
+        Endpoint::Cidr(net) if is_router(net) => End::Router,
         Endpoint::Cidr(IpNet::V4(net)) => End::Cidr4(net.trunc()),
         Endpoint::Cidr(IpNet::V6(net)) => End::Cidr6(net.trunc()),
         Endpoint::Group(_) => return None,

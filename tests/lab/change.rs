@@ -110,7 +110,11 @@ fn an_edit_costs_no_byte_no_lease_and_no_cached_name() {
     applied(&lab, from).unwrap_or_else(|| panic!("not applied: {:#?}", lab.log().all()));
     let took = start.elapsed();
     assert!(took < Duration::from_secs(1), "the edit took {took:?}");
-    assert_eq!(internet.connect("203.0.113.2:8080").expect("an attempt").outcome, Outcome::Refused, "web1 serves nothing there");
+    assert_eq!(
+        internet.connect("203.0.113.2:8080").expect("an attempt").outcome,
+        Outcome::Refused,
+        "web1 serves nothing there"
+    );
 
     // A mistake: nothing changes, and the place is told.
     let before = leases(&lab);
@@ -119,12 +123,19 @@ fn an_edit_costs_no_byte_no_lease_and_no_cached_name() {
     let place = format!("labgate.toml:{line}:");
     let from = lab.log().len();
     lab.edit(&wrong).expect("the edit");
-    lab.log().wait(from, PATIENCE, |line| line.contains(&place)).unwrap_or_else(|| panic!("{place} is not in {:#?}", lab.log().all()));
+    lab.log()
+        .wait(from, PATIENCE, |line| line.contains(&place))
+        .unwrap_or_else(|| panic!("{place} is not in {:#?}", lab.log().all()));
     eventually("status tells the mistake", 5, || {
         let status = lab.ask(&["status"]).expect("status");
-        status["state"] == "degraded" && status["rejected"].as_str().is_some_and(|text| text.contains(&place) && text.contains("web9"))
+        status["state"] == "degraded"
+            && status["rejected"].as_str().is_some_and(|text| text.contains(&place) && text.contains("web9"))
     });
-    assert_eq!(internet.connect("203.0.113.2:8080").expect("an attempt").outcome, Outcome::Refused, "the forward stays");
+    assert_eq!(
+        internet.connect("203.0.113.2:8080").expect("an attempt").outcome,
+        Outcome::Refused,
+        "the forward stays"
+    );
     assert_eq!(leases(&lab).len(), before.len());
 
     assert_eq!(dig(&web1, &["@192.168.30.1", "www.example.com"]), "198.51.100.80");

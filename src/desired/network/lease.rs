@@ -22,7 +22,8 @@ pub fn accept(lease: &Lease, config: &Config) -> Result<UplinkAddress, String> {
         ));
     }
     let ours = |destination: &Ipv4Net| {
-        destination.prefix_len() > 0 && config.networks.iter().any(|network| overlap(&network.address.trunc(), destination))
+        destination.prefix_len() > 0
+            && config.networks.iter().any(|network| overlap(&network.address.trunc(), destination))
     };
     let routes = lease.routes.iter().filter(|(destination, _)| !ours(destination)).copied().collect();
     Ok(UplinkAddress::Lease { address: lease.address, routes, mtu: lease.mtu })
@@ -60,7 +61,9 @@ mod tests {
             ("192.168.0.0/16", "203.0.113.66"),
             ("10.0.0.0/8", "203.0.113.1"),
         ];
-        let Ok(UplinkAddress::Lease { routes, .. }) = accept(&lease("203.0.113.5/24", &routes), &config) else { panic!() };
+        let Ok(UplinkAddress::Lease { routes, .. }) = accept(&lease("203.0.113.5/24", &routes), &config) else {
+            panic!()
+        };
         let kept: Vec<String> = routes.iter().map(|(to, _)| to.to_string()).collect();
         assert_eq!(kept, ["0.0.0.0/0", "10.0.0.0/8"]);
         for address in ["192.168.1.77/24", "192.168.1.1/32", "192.168.5.5/16"] {
