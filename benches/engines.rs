@@ -27,7 +27,10 @@ fn file(hosts: usize, rules: usize) -> String {
     );
     for host in 0..hosts {
         let (high, low) = (host / 250, 1 + host % 250);
-        text += &format!("h{host} = {{ mac = \"02:00:00:00:{high:02x}:{low:02x}\", ip = \"10.77.{}.{low}\" }}\n", 10 + high);
+        text += &format!(
+            "h{host} = {{ mac = \"02:00:00:00:{high:02x}:{low:02x}\", ip = \"10.77.{}.{low}\" }}\n",
+            10 + high
+        );
     }
     text += "[firewall]\nallow = [\n";
     for rule in 0..rules {

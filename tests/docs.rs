@@ -68,6 +68,36 @@ fn links_lead_somewhere() {
     }
 }
 
+#[test]
+fn the_manual_names_every_key() {
+    let manual = read(&root().join("docs/manual/configuration.md"));
+    let mut keys = Vec::new();
+    collect_keys(&config::schema(), &mut keys);
+    assert!(keys.len() > 30, "the schema has only {} keys", keys.len());
+    let missing: Vec<&String> = keys.iter().filter(|key| !names(&manual, key)).collect();
+    assert!(missing.is_empty(), "docs/manual/configuration.md does not name {missing:?}");
+}
+
+/// Whether the manual has the word in code: `key`, `[key]`, `key = …` in an example.
+fn names(manual: &str, key: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    manual.split(|c: char| !is_word(c)).any(|word| word == key)
+}
+
+/// The names of all `properties` of a JSON schema.
+fn collect_keys(schema: &serde_json::Value, keys: &mut Vec<String>) {
+    match schema {
+        serde_json::Value::Object(map) => {
+            if let Some(serde_json::Value::Object(properties)) = map.get("properties") {
+                keys.extend(properties.keys().cloned());
+            }
+            map.values().for_each(|value| collect_keys(value, keys));
+        }
+        serde_json::Value::Array(list) => list.iter().for_each(|value| collect_keys(value, keys)),
+        _ => {}
+    }
+}
+
 /// The fenced blocks of a document: line of the fence, its information string, text.
 fn blocks(document: &Path) -> Vec<(usize, String, String)> {
     let mut found = Vec::new();

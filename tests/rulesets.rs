@@ -61,7 +61,8 @@ fn the_kernel_lists_what_is_expected() {
     for file in names {
         let text = transaction(&fs::read_to_string(&file).unwrap());
         // Twice: the second time there is a table to replace.
-        let script = "file=$(mktemp); trap 'rm -f $file' EXIT; cat >$file; nft -f $file && nft -f $file && nft list ruleset";
+        let script =
+            "file=$(mktemp); trap 'rm -f $file' EXIT; cat >$file; nft -f $file && nft -f $file && nft list ruleset";
         let Some(output) = common::in_namespace(script, &text) else { return };
         let listed = String::from_utf8_lossy(&output.stdout);
         let golden = file.with_extension("nft");
@@ -93,7 +94,9 @@ fn the_closed_table_is_closed() {
 
 #[test]
 fn nothing_in_the_file_becomes_syntax() {
-    let mut config = configuration("[wan]\ninterface = \"eth0\"\n[network.lan]\ninterface = \"eth1\"\naddress = \"192.168.1.1/24\"\n");
+    let mut config = configuration(
+        "[wan]\ninterface = \"eth0\"\n[network.lan]\ninterface = \"eth1\"\naddress = \"192.168.1.1/24\"\n",
+    );
     config.networks[0].name = "x\" : drop } } flush ruleset #\n".into();
     config.networks[0].interface = config::NetworkInterface::Plain("e\" . \"*".into());
     let text = desired::ruleset(&Policy::compile(&config)).text(&SetElements::default());
@@ -107,7 +110,9 @@ fn nothing_in_the_file_becomes_syntax() {
 #[test]
 fn ten_thousand_rules_load() {
     use std::fmt::Write as _;
-    let mut text = String::from("[wan]\ninterface = \"eth0\"\n[network.lan]\ninterface = \"eth1\"\naddress = \"10.0.0.1/16\"\nadmin = true\n[network.iot]\ninterface = \"eth2\"\naddress = \"10.1.0.1/16\"\n[firewall]\nallow = [\n");
+    let mut text = String::from(
+        "[wan]\ninterface = \"eth0\"\n[network.lan]\ninterface = \"eth1\"\naddress = \"10.0.0.1/16\"\nadmin = true\n[network.iot]\ninterface = \"eth2\"\naddress = \"10.1.0.1/16\"\n[firewall]\nallow = [\n",
+    );
     for index in 0..10_000u32 {
         let (high, low) = (index / 250, index % 250 + 2);
         let port = match index % 3 {
@@ -118,7 +123,10 @@ fn ten_thousand_rules_load() {
         writeln!(text, "  {{ from = \"10.0.{high}.{low}\", to = \"10.1.{high}.{low}\", port = \"{port}\" }},").unwrap();
     }
     text.push_str("]\n");
-    let Some(output) = common::in_namespace("nft -f - && nft list ruleset | grep -c labgate.toml", &transaction(&text)) else { return };
+    let Some(output) = common::in_namespace("nft -f - && nft list ruleset | grep -c labgate.toml", &transaction(&text))
+    else {
+        return;
+    };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let count: usize = String::from_utf8_lossy(&output.stdout).trim().parse().unwrap();
     assert!(count > 10_000, "{count} elements");

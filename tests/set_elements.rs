@@ -164,7 +164,8 @@ async fn what_nft_refuses_is_said_in_the_words_of_the_file() {
     }
     let config = configuration();
     let policy = Policy::compile(&config);
-    let text = desired::ruleset(&policy).text(&desired::elements(&policy, &hosts(&config, Some([192, 168, 20, 50]), None)));
+    let text =
+        desired::ruleset(&policy).text(&desired::elements(&policy, &hosts(&config, Some([192, 168, 20, 50]), None)));
     nft::apply(&text).await.unwrap();
     let before = listed().await;
     let wrong = text.replacen("192.168.20.50", "192.168.20.350", 1);
@@ -174,8 +175,13 @@ async fn what_nft_refuses_is_said_in_the_words_of_the_file() {
         assert!(said.contains("labgate.toml:") && said.contains("Error"), "{said}");
     }
     assert_eq!(before, listed().await, "the old table stands");
-    nft::apply("table ip docker { chain x { type filter hook forward priority filter + 5; policy drop; }\n}").await.unwrap();
+    nft::apply("table ip docker { chain x { type filter hook forward priority filter + 5; policy drop; }\n}")
+        .await
+        .unwrap();
     let foreign = nft::foreign_base_chains().await.unwrap();
     assert_eq!(foreign.len(), 1, "{foreign:?}");
-    assert_eq!((&*foreign[0].table, &*foreign[0].hook, foreign[0].priority, foreign[0].drops), ("docker", "forward", 5, true));
+    assert_eq!(
+        (&*foreign[0].table, &*foreign[0].hook, foreign[0].priority, foreign[0].drops),
+        ("docker", "forward", 5, true)
+    );
 }

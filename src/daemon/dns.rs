@@ -91,3 +91,6 @@ fn tell(pictures: &Pictures, engine: &Engine, listeners: &Listeners) {
     let words = format!("answers on {open} of {wanted} networks; {words}; {} answers cached", engine.cached());
     pictures.report("dns", upstreams && open == wanted, words);
 }
+
+#[cfg(test)]
+mod tests;

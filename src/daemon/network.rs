@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::pictures::Pictures;
 use crate::config::Config;
-use crate::desired::network::{IP_FORWARD, NetworkPlan, WAN, plan};
+use crate::desired::network::{IP_FORWARD, NetworkPlan, Step, WAN, plan};
 use crate::linux::network::{Keeper, Outcome};
 use crate::model::Links;
 
@@ -146,7 +146,9 @@ fn publish(pictures: &Pictures, plan: &NetworkPlan, config: &Config, outcome: &O
         hindered.entry(network.clone()).or_default().push(words.clone());
     }
     let mut general: Vec<String> = outcome.unstored.iter().cloned().collect();
-    for (step, words) in &outcome.failed {
+    // `rp_filter` of a link is a second line behind the ruleset: where it cannot be written, the log has said so.
+    let second_line = |step: &Step| matches!(step, Step::WriteSysctl { link: Some(_), .. });
+    for (step, words) in outcome.failed.iter().filter(|(step, _)| !second_line(step)) {
         match step.link().and_then(|link| plan.find(link)) {
             Some(link) => hindered.entry(link.network.to_string()).or_default().push(words.clone()),
             None => general.push(words.clone()),

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::pictures::{Pictures, Uplink};
 use crate::config::{Config, WanAddress};
-use crate::desired::network::UplinkAddress;
+use crate::desired::network::{UplinkAddress, accept};
 use crate::dhcp::client::{Client, Identity, Lease, Output, Reason};
 use crate::linux::uplink_socket::UplinkSocket;
 use crate::linux::{clock, resolv_conf, uplink_lease, watch};
@@ -158,7 +158,7 @@ async fn hold_lease(pictures: &Pictures, interface: &str, host_name: &str) {
     let kept = uplink_lease::load(&pictures.paths.state, interface, socket.mac(), now);
     let identity = Identity { mac: socket.mac(), host_name: host_name.to_owned() };
     let client = Client::new(identity, seed(now), kept, now);
-    Holder { pictures, interface, socket, client }.hold().await;
+    Holder { pictures, interface, socket, client, lease: None }.hold().await;
 }
 
 fn seed(now: Now) -> u64 {
@@ -174,12 +174,14 @@ struct Holder<'a> {
     interface: &'a str,
     socket: UplinkSocket,
     client: Client,
+    lease: Option<Lease>,
 }
 
 impl Holder<'_> {
     /// Ends when the interface is gone or another one stands in its place.
     async fn hold(mut self) {
         let mut links = self.pictures.links.subscribe();
+        let mut config = self.pictures.config.subscribe();
         let mut carrier = self.link(&links.borrow_and_update()).is_some_and(|link| link.carrier);
         loop {
             while let Some(output) = self.client.poll_output() {
@@ -196,6 +198,8 @@ impl Holder<'_> {
                     }
                 },
                 () = sleep_until(due.min(Instant::now() + LONGEST_SLEEP)) => self.client.handle_timeout(clock::now()),
+                // Other networks: what could be used may not be usable now, or the other way round.
+                Ok(()) = config.changed() => self.use_lease(),
                 changed = links.changed() => {
                     if changed.is_err() {
                         return std::future::pending().await;
@@ -238,30 +242,40 @@ impl Holder<'_> {
         }
     }
 
-    fn configure(&self, lease: Lease, ends: Option<Duration>) {
-        let now = clock::now();
+    fn configure(&mut self, lease: Lease, ends: Option<Duration>) {
         let state = &self.pictures.paths.state;
-        if let Err(error) = uplink_lease::save(state, self.interface, self.socket.mac(), &lease, ends, now) {
+        if let Err(error) = uplink_lease::save(state, self.interface, self.socket.mac(), &lease, ends, clock::now()) {
             warn!(
                 "{} cannot be written ({error}): the next start asks for any address",
                 uplink_lease::path(state).display()
             );
         }
-        let words = format!("{} has {} by DHCP from {}", self.interface, lease.address, lease.server);
-        let address = UplinkAddress::Lease { address: lease.address, routes: lease.routes, mtu: lease.mtu };
+        self.lease = Some(lease);
+        self.use_lease();
+    }
+
+    fn use_lease(&self) {
+        let Some(lease) = &self.lease else { return };
+        let (links, config) = (self.pictures.links.borrow().clone(), self.pictures.config.borrow().clone());
+        let accepted = accept(lease, &config);
+        let (good, words) = match &accepted {
+            Ok(_) => (true, format!("{} has {} by DHCP from {}", self.interface, lease.address, lease.server)),
+            Err(reason) => (false, reason.clone()),
+        };
+        let address = accepted.unwrap_or(UplinkAddress::Nothing);
         if self.pictures.uplink.borrow().address != address {
             info!("{words}");
         }
-        self.pictures.report("uplink", true, &words);
-        let links = self.pictures.links.borrow().clone();
-        let mut resolvers = foreign(lease.resolvers, &self.pictures.config.borrow(), &links);
+        self.pictures.report("uplink", good, &words);
+        let mut resolvers = foreign(lease.resolvers.clone(), &config, &links);
         if resolvers.is_empty() {
-            resolvers = foreign(resolv_conf::resolvers(), &self.pictures.config.borrow(), &links);
+            resolvers = foreign(resolv_conf::resolvers(), &config, &links);
         }
         publish(self.pictures, Uplink { resolvers, state: words, address });
     }
 
-    fn deconfigure(&self, reason: Reason) {
+    fn deconfigure(&mut self, reason: Reason) {
+        self.lease = None;
         if matches!(reason, Reason::Refused | Reason::Conflict) {
             uplink_lease::forget(&self.pictures.paths.state);
         }

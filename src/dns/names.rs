@@ -81,13 +81,12 @@ impl FixedNames {
             list.push(data);
         }
         // Every name between this one and its domain exists, although it has no data.
-        if self.domains.iter().any(|domain| is_within(key.as_bytes(), domain.as_bytes())) {
-            for above in suffixes(key.as_bytes()).skip(1) {
-                if self.domains.iter().any(|domain| domain.as_bytes() == above) {
-                    break;
-                }
-                self.between.insert(WireName::from_wire(above));
+        for above in suffixes(key.as_bytes()).skip(1) {
+            let below = |domain: &WireName| domain.as_bytes() != above && is_within(above, domain.as_bytes());
+            if !self.domains.iter().any(below) || self.domains.iter().any(|domain| domain.as_bytes() == above) {
+                break;
             }
+            self.between.insert(WireName::from_wire(above));
         }
     }
 

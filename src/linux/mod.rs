@@ -1,5 +1,6 @@
 //! Floor 4: effects. Sockets, netlink, nft, files, the clock, systemd. No decisions.
 
+pub mod arp;
 pub mod clock;
 pub mod dhcp_socket;
 pub mod lease_store;

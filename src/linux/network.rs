@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::netlink::Netlink;
-use super::{network_record, sysctl};
+use super::{arp, network_record, sysctl};
 use crate::desired::network::{Kernel, NetworkPlan, Owned, Step, obstacles, steps};
 use crate::model::{Link, Links};
 
@@ -27,6 +28,8 @@ pub struct Keeper {
     unstored: Option<String>,
     seen_up: BTreeSet<u32>,
     failing: Vec<Failing>,
+    /// Links by number with the addresses their neighbours were told of.
+    announced: BTreeSet<(u32, Ipv4Addr)>,
 }
 
 /// A step that failed, and when it is worth another try.
@@ -81,6 +84,7 @@ impl Keeper {
             owned,
             seen_up: BTreeSet::new(),
             failing: Vec::new(),
+            announced: BTreeSet::new(),
         })
     }
 
@@ -119,6 +123,7 @@ impl Keeper {
             outcome.done.extend(self.execute(now, &links, &sysctls).await);
             outcome.links = links;
         }
+        self.announce(plan, &outcome.links);
         outcome.failed = self.failing.iter().map(|failing| (failing.step.clone(), failing.words.clone())).collect();
         outcome.unstored.clone_from(&self.unstored);
         outcome.retry = self.failing.iter().map(|failing| failing.due).min();
@@ -130,6 +135,24 @@ impl Keeper {
         self.seen_up.retain(|index| links.by_name.values().any(|link| link.index == *index));
         let up = plan.links.iter().filter_map(|wish| links.by_name.get(&wish.name)).filter(|link| link.up);
         self.seen_up.extend(up.map(|link| link.index));
+    }
+
+    /// Tells the neighbours of an address as soon as there is a carrier to tell them over, and again after it was lost.
+    fn announce(&mut self, plan: &NetworkPlan, links: &Links) {
+        let mut reachable = BTreeSet::new();
+        for wish in &plan.links {
+            let Some(link) = links.by_name.get(&wish.name).filter(|link| link.up && link.carrier) else { continue };
+            for address in wish.addresses.iter().filter(|address| link.addresses.contains(address)) {
+                reachable.insert((link.index, address.addr()));
+                if self.announced.contains(&(link.index, address.addr())) {
+                    continue;
+                }
+                if let Err(error) = arp::announce(&wish.name, address.addr()) {
+                    debug!("{} could not be announced on {}: {error}", address.addr(), wish.name);
+                }
+            }
+        }
+        self.announced = reachable;
     }
 
     fn read_sysctls(&self, plan: &NetworkPlan) -> BTreeMap<String, String> {

@@ -9,6 +9,7 @@ use nix::sys::socket::{LinkAddr, MsgFlags, bind, sendto};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::net::UdpSocket;
 
+use super::arp::ethernet;
 use crate::model::MacAddr;
 
 const SERVER_PORT: u16 = 67;
@@ -36,7 +37,8 @@ impl UplinkSocket {
     pub fn open(interface: &str) -> io::Result<Self> {
         let told =
             |what: &str, error: io::Error| io::Error::new(error.kind(), format!("{what} on {interface}: {error}"));
-        let link = find(interface).ok_or_else(|| io::Error::other(format!("{interface} is no Ethernet interface")))?;
+        let link =
+            ethernet(interface).ok_or_else(|| io::Error::other(format!("{interface} is no Ethernet interface")))?;
         let mac = link.addr().map(MacAddr).unwrap_or(MacAddr([0; 6]));
         let frames = open_frames(&link).map_err(|error| told("a raw socket (CAP_NET_RAW)", error))?;
         let datagrams = open_datagrams(interface).map_err(|error| told("UDP port 68", error))?;
@@ -84,11 +86,6 @@ impl UplinkSocket {
         }
         Ok(())
     }
-}
-
-fn find(interface: &str) -> Option<LinkAddr> {
-    let found = nix::ifaddrs::getifaddrs().ok()?.filter(|found| found.interface_name == interface);
-    found.filter_map(|found| found.address?.as_link_addr().copied()).find(|link| link.addr().is_some())
 }
 
 fn open_frames(link: &LinkAddr) -> io::Result<Socket> {

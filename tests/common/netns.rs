@@ -1,8 +1,10 @@
 //! Network namespaces without names, one per test: nothing of the machine is touched, and nothing is left behind.
 
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::os::fd::AsRawFd;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -89,6 +91,17 @@ impl Peer {
         let child =
             self.inside(|| Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn());
         Running(child.unwrap_or_else(|error| panic!("{program}: {error}")))
+    }
+
+    /// Starts a program inside whose lines are read as they come.
+    pub fn listen(&self, program: &str, arguments: &[&str]) -> (Running, Receiver<String>) {
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = self.inside(|| command.spawn()).unwrap_or_else(|error| panic!("{program}: {error}"));
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        (Running(child), lines)
     }
 }
 

@@ -38,5 +38,9 @@ fn bridge_netfilter_does_not_cut_a_network_in_two() {
         reach(setting);
     }
     let cam = lab.host("cam").expect("cam");
-    assert_eq!(cam.connect(&format!("{right}:80")).expect("an attempt").outcome, Outcome::Refused, "other networks stay out");
+    assert_eq!(
+        cam.connect(&format!("{right}:80")).expect("an attempt").outcome,
+        Outcome::Refused,
+        "other networks stay out"
+    );
 }

@@ -97,8 +97,8 @@ fn an_edit_costs_no_byte_no_lease_and_no_cached_name() {
     let web1 = lab.host("web1").expect("web1");
     let mut transfer = Tool::start(&web1, &["transfer", "198.51.100.80:7"]);
     transfer.says(0, PATIENCE, "moving");
-    assert_eq!(dig(&web1, &["@192.168.30.1", "www.example.test"]), "198.51.100.80");
-    assert_eq!(lab.upstream_queries("www.example.test"), 1);
+    assert_eq!(dig(&web1, &["@192.168.30.1", "www.example.com"]), "198.51.100.80");
+    assert_eq!(lab.upstream_queries("www.example.com"), 1);
 
     // A new port forward and a new rule: seen from outside, so seen when it is in effect.
     let internet = lab.host("internet").expect("internet");
@@ -110,7 +110,11 @@ fn an_edit_costs_no_byte_no_lease_and_no_cached_name() {
     applied(&lab, from).unwrap_or_else(|| panic!("not applied: {:#?}", lab.log().all()));
     let took = start.elapsed();
     assert!(took < Duration::from_secs(1), "the edit took {took:?}");
-    assert_eq!(internet.connect("203.0.113.2:8080").expect("an attempt").outcome, Outcome::Refused, "web1 serves nothing there");
+    assert_eq!(
+        internet.connect("203.0.113.2:8080").expect("an attempt").outcome,
+        Outcome::Refused,
+        "web1 serves nothing there"
+    );
 
     // A mistake: nothing changes, and the place is told.
     let before = leases(&lab);
@@ -119,16 +123,23 @@ fn an_edit_costs_no_byte_no_lease_and_no_cached_name() {
     let place = format!("labgate.toml:{line}:");
     let from = lab.log().len();
     lab.edit(&wrong).expect("the edit");
-    lab.log().wait(from, PATIENCE, |line| line.contains(&place)).unwrap_or_else(|| panic!("{place} is not in {:#?}", lab.log().all()));
+    lab.log()
+        .wait(from, PATIENCE, |line| line.contains(&place))
+        .unwrap_or_else(|| panic!("{place} is not in {:#?}", lab.log().all()));
     eventually("status tells the mistake", 5, || {
         let status = lab.ask(&["status"]).expect("status");
-        status["state"] == "degraded" && status["rejected"].as_str().is_some_and(|text| text.contains(&place) && text.contains("web9"))
+        status["state"] == "degraded"
+            && status["rejected"].as_str().is_some_and(|text| text.contains(&place) && text.contains("web9"))
     });
-    assert_eq!(internet.connect("203.0.113.2:8080").expect("an attempt").outcome, Outcome::Refused, "the forward stays");
+    assert_eq!(
+        internet.connect("203.0.113.2:8080").expect("an attempt").outcome,
+        Outcome::Refused,
+        "the forward stays"
+    );
     assert_eq!(leases(&lab).len(), before.len());
 
-    assert_eq!(dig(&web1, &["@192.168.30.1", "www.example.test"]), "198.51.100.80");
-    assert_eq!(lab.upstream_queries("www.example.test"), 1, "the cache was lost");
+    assert_eq!(dig(&web1, &["@192.168.30.1", "www.example.com"]), "198.51.100.80");
+    assert_eq!(lab.upstream_queries("www.example.com"), 1, "the cache was lost");
     transfer.finish();
     transfer.says(0, PATIENCE, "whole");
     let from = crowd.lines.len();

@@ -39,7 +39,10 @@ fn lab(lease_time: &str) -> Option<Lab> {
 }
 
 fn in_pool(address: &str) -> bool {
-    address.strip_prefix("192.168.1.").and_then(|last| last.parse().ok()).is_some_and(|last: u8| (50..60).contains(&last))
+    address
+        .strip_prefix("192.168.1.")
+        .and_then(|last| last.parse().ok())
+        .is_some_and(|last: u8| (50..60).contains(&last))
 }
 
 /// The first question after the lease, from another network, in both directions.
@@ -69,7 +72,8 @@ fn udhcpc_gets_renews_and_releases_and_sees_the_options_of_the_file() {
     }
     let Some(lab) = lab("10m") else { return };
     let visitor = lab.host("visitor").expect("visitor");
-    let mut client = Client::udhcpc(&visitor, &["-O", "ntpsrv", "-O", "mtu", "-O", "lease", "-O", "0x2b"]).expect("udhcpc starts");
+    let mut client =
+        Client::udhcpc(&visitor, &["-O", "ntpsrv", "-O", "mtu", "-O", "lease", "-O", "0x2b"]).expect("udhcpc starts");
     let address = client.bound(SOON).expect("a lease").to_string();
     name_answers(&lab, &address);
     assert!(in_pool(&address), "{address}");
@@ -188,7 +192,20 @@ fn systemd_networkd_gets_a_lease_without_systemd_as_the_first_process() {
         "[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n[DHCPv4]\nHostname=visitor\nSendRelease=yes\nClientIdentifier=mac\n",
     )
     .expect("its file");
-    visitor.run(&["install", "-d", "-o", "systemd-network", "-g", "systemd-network", "/run/systemd/netif", "/run/systemd/netif/leases", "/run/systemd/netif/links", "/run/systemd/netif/lldp"]).expect("its state folders");
+    visitor
+        .run(&[
+            "install",
+            "-d",
+            "-o",
+            "systemd-network",
+            "-g",
+            "systemd-network",
+            "/run/systemd/netif",
+            "/run/systemd/netif/leases",
+            "/run/systemd/netif/links",
+            "/run/systemd/netif/lldp",
+        ])
+        .expect("its state folders");
     let mut client = Daemon::start(&visitor, &[NETWORKD]);
     let address = client.address(&visitor);
     name_answers(&lab, &address);

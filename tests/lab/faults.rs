@@ -18,7 +18,10 @@ fn table(lab: &Lab) -> Option<String> {
 
 /// Pulls the gateway's cable out of a segment: the interface is gone.
 fn unplug(lab: &Lab, segment: &str) {
-    lab.switch().expect("the switch").run(&["ip", "link", "del", &format!("gw-{segment}")]).expect("the cable is pulled");
+    lab.switch()
+        .expect("the switch")
+        .run(&["ip", "link", "del", &format!("gw-{segment}")])
+        .expect("the cable is pulled");
 }
 
 /// Puts a new one in: the same name, another index.
@@ -26,7 +29,9 @@ fn plug(lab: &Lab, segment: &str, port: &str) {
     let gateway = lab.router().expect("the gateway").net_path();
     let (cable, gateway) = (format!("gw-{segment}"), gateway.to_string_lossy().into_owned());
     let switch = lab.switch().expect("the switch");
-    switch.run(&["ip", "link", "add", &cable, "type", "veth", "peer", "name", port, "netns", &gateway]).expect("a cable");
+    switch
+        .run(&["ip", "link", "add", &cable, "type", "veth", "peer", "name", port, "netns", &gateway])
+        .expect("a cable");
     switch.run(&["ip", "link", "set", &cable, "master", segment, "up"]).expect("plugged in");
 }
 
@@ -44,10 +49,12 @@ fn an_interface_that_goes_and_comes_back_serves_again() {
     let address = lab.client("laptop").expect("a client").renew(PATIENCE).expect("the lease again");
     let laptop = lab.host("laptop").expect("laptop");
     eventually("DNS on the new interface", 10, || {
-        laptop.run(&["dig", "+short", "+tries=1", "+time=1", "@192.168.1.1", "laptop.home.arpa"]).is_ok_and(|text| text.trim() == address.to_string())
+        laptop
+            .run(&["dig", "+short", "+tries=1", "+time=1", "@192.168.1.1", "laptop.home.arpa"])
+            .is_ok_and(|text| text.trim() == address.to_string())
     });
     eventually("status is good again", 10, || lab.ask(&["status"]).expect("status")["state"] == "good");
-    assert_eq!(laptop.connect("www.example.test:80").expect("an attempt").outcome, Outcome::Connected);
+    assert_eq!(laptop.connect("www.example.com:80").expect("an attempt").outcome, Outcome::Connected);
 }
 
 #[test]
@@ -74,7 +81,9 @@ fn a_foreign_flush_is_put_right_and_foreign_tables_are_left_alone() {
     router.run(&["nft", foreign]).expect("another's table");
     eventually("our table is back", 10, || table(&lab).is_some_and(|text| text == whole));
     let laptop = lab.host("laptop").expect("laptop");
-    eventually("the way out is back", 10, || laptop.connect("198.51.100.80:80").is_ok_and(|tried| tried.outcome == Outcome::Connected));
+    eventually("the way out is back", 10, || {
+        laptop.connect("198.51.100.80:80").is_ok_and(|tried| tried.outcome == Outcome::Connected)
+    });
     let before = router.run(&["nft", "-s", "list", "table", "ip", "foreign"]).expect("another's table");
     lab.edit(&built_in_with("admin     = true", "admin     = true\ndomain = \"changed.test\"")).expect("an edit");
     eventually("the edit is applied", 10, || dig(&laptop, &["@192.168.1.1", "nas.changed.test"]) == "192.168.1.10");
@@ -119,7 +128,8 @@ fn the_lease_is_kept_over_a_clean_restart() {
     lab.start_gateway().expect("a new start");
     let web1 = lab.host("web1").expect("web1");
     eventually("the name answers without a new lease", 10, || {
-        web1.run(&["dig", "+short", "+tries=1", "+time=1", "@192.168.30.1", "laptop.home.arpa"]).is_ok_and(|text| text.trim() == address.to_string())
+        web1.run(&["dig", "+short", "+tries=1", "+time=1", "@192.168.30.1", "laptop.home.arpa"])
+            .is_ok_and(|text| text.trim() == address.to_string())
     });
     assert_eq!(lab.client("laptop").expect("a client").renew(PATIENCE).expect("a renewal"), address);
 }

@@ -60,10 +60,10 @@ fn the_upstream_answers_over_udp_and_tcp_and_counts_questions() {
     let Some(lab) = lay(options()) else { return };
     let internet = lab.host("internet").expect("internet");
     let ask = |words: &[&str]| internet.run(&[&["dig", "+short", "@198.51.100.53"], words].concat()).expect("dig");
-    assert_eq!(ask(&["www.example.test"]).trim(), "198.51.100.80");
-    assert_eq!(ask(&["-x", "198.51.100.80"]).trim(), "www.example.test.");
-    assert_eq!(ask(&["v6.example.test", "AAAA"]).trim(), "2001:db8::80");
-    assert_eq!(ask(&["alias.example.test"]).lines().count(), 2);
-    assert_eq!(ask(&["big.example.test", "TXT"]).lines().count(), 12);
-    assert_eq!(lab.upstream_queries("big.example.test"), 2);
+    assert_eq!(ask(&["www.example.com"]).trim(), "198.51.100.80");
+    assert_eq!(ask(&["-x", "198.51.100.80"]).trim(), "www.example.com.");
+    assert_eq!(ask(&["v6.example.com", "AAAA"]).trim(), "2001:db8::80");
+    assert_eq!(ask(&["alias.example.com"]).lines().count(), 2);
+    assert_eq!(ask(&["big.example.com", "TXT"]).lines().count(), 12);
+    assert_eq!(lab.upstream_queries("big.example.com"), 2);
 }

@@ -52,7 +52,7 @@ fn each_network_reaches_exactly_what_the_file_gives_it() {
     let Some(lab) = start(options()) else { return };
     // Out, and seen there as the router.
     for from in ["laptop", "cam", "web1", "nas"] {
-        connects(&lab, from, "www.example.test:80", &format!("internet: you are {PUBLIC}"));
+        connects(&lab, from, "www.example.com:80", &format!("internet: you are {PUBLIC}"));
     }
     refused_fast(&lab, "db1", "198.51.100.80:80");
     // Between networks.
@@ -125,14 +125,18 @@ fn ipv6_is_no_way_between_networks() {
         return crate::support::skip("this kernel has no IPv6");
     }
     for (host, interface, net) in [("laptop", "eth1", "fd00:1"), ("web1", "eth3", "fd00:3")] {
-        router.run(&["ip", "addr", "add", &format!("{net}::1/64"), "dev", interface, "nodad"]).expect("the router's address");
+        router
+            .run(&["ip", "addr", "add", &format!("{net}::1/64"), "dev", interface, "nodad"])
+            .expect("the router's address");
         let host = lab.host(host).expect("the machine");
         host.run(&["ip", "addr", "add", &format!("{net}::2/64"), "dev", "eth0", "nodad"]).expect("an address");
         host.run(&["ip", "route", "add", "default", "via", &format!("{net}::1")]).expect("a route");
     }
     count_arrivals(&lab, "web1");
     let laptop = lab.host("laptop").expect("laptop");
-    laptop.run(&["ping", "-6", "-c", "1", "-W", "2", "fd00:1::1"]).expect("neighbour discovery and ping of the router work");
+    laptop
+        .run(&["ping", "-6", "-c", "1", "-W", "2", "fd00:1::1"])
+        .expect("neighbour discovery and ping of the router work");
     let through = laptop.output(&["ping", "-6", "-c", "2", "-i", "0.2", "-W", "1", "fd00:3::2"]).expect("ping");
     assert!(!through.status.success(), "IPv6 leaked: {}", String::from_utf8_lossy(&through.stdout));
     assert_eq!(arrived(&lab, "web1"), 0);

@@ -26,7 +26,7 @@ fn untouched() -> Home {
 fn seen_as(lab: &Lab, address: &str) {
     let laptop = lab.host("laptop").expect("laptop");
     eventually(&format!("the internet sees {address}"), 20, || {
-        laptop.connect("www.example.test:80").is_ok_and(|tried| tried.text == format!("internet: you are {address}"))
+        laptop.connect("www.example.com:80").is_ok_and(|tried| tried.text == format!("internet: you are {address}"))
     });
 }
 
@@ -56,7 +56,9 @@ fn a_new_public_address_needs_no_edit_and_no_reload() {
 #[test]
 fn a_static_uplink_is_set_up_from_the_file() {
     let wan = "[wan]\ninterface = \"eth0\"\naddress = \"203.0.113.5/24\"\ngateway = \"203.0.113.1\"\n[dns]\nupstream = [\"198.51.100.53\"]\n";
-    let Some(lab) = start(Options { config: format!("{wan}{NETWORKS}"), ..options().home(untouched()) }) else { return };
+    let Some(lab) = start(Options { config: format!("{wan}{NETWORKS}"), ..options().home(untouched()) }) else {
+        return;
+    };
     seen_as(&lab, "203.0.113.5");
     forwarded(&lab, "203.0.113.5");
 }
@@ -102,7 +104,9 @@ impl Provider {
         .expect("its file");
         let mut command = internet.command("busybox");
         command.args(["udhcpd", "-f", "-I", "203.0.113.1", "/run/udhcpd.conf"]);
-        Provider(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("udhcpd starts"))
+        Provider(
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("udhcpd starts"),
+        )
     }
 }
 

@@ -13,7 +13,9 @@ fn the_demonstration_goes_well_and_ends_with_zero() {
     let output = Command::new(LABGATE).args(["lab", "--once"]).output().expect("labgate lab");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    for words in ["laptop has 192.168.1.", "laptop asks for nas: 192.168.1.10", "masqueraded", "web1 -> db1:22  refused"] {
+    for words in
+        ["laptop has 192.168.1.", "laptop asks for nas: 192.168.1.10", "masqueraded", "web1 -> db1:22  refused"]
+    {
         assert!(text.contains(words), "{words:?} is missing in\n{text}");
     }
     let output = Command::new(LABGATE).args(["lab", "--once", "--json"]).output().expect("labgate lab --json");

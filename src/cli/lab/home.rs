@@ -15,7 +15,7 @@ pub const BUILT_IN_CONFIG: &str = include_str!("home.toml");
 /// Where the lab's own DNS upstream listens.
 pub const UPSTREAM: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 53);
 
-/// Where the lab's web server on the internet listens; `www.example.test` says so too.
+/// Where the lab's web server on the internet listens; `www.example.com` says so too.
 pub const WWW: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 80);
 
 /// The provider's router, on the uplink of the gateway.

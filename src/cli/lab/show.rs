@@ -83,14 +83,14 @@ pub fn tour(lab: &Lab, show: &mut Show) -> Result<()> {
     leases(lab, show);
     show.say("names");
     name(show, &lab.host("laptop")?, "nas", "192.168.1.10");
-    name(show, &lab.host("laptop")?, "www.example.test", &WWW.to_string());
+    name(show, &lab.host("laptop")?, "www.example.com", &WWW.to_string());
     name(show, &lab.host("web1")?, "laptop.home.arpa", &lab.host("laptop")?.address()?.to_string());
     reverse(show, &lab.host("cam")?, "192.168.30.10", "web1.home.arpa");
     show.say("reach");
     let seen_as = |address| format!("internet: you are {address}");
     let laptop = lab.host("laptop")?;
     let mut reach = Reach { lab, show };
-    reach.allowed("laptop", "www.example.test:80", &seen_as(PUBLIC), "masqueraded")?;
+    reach.allowed("laptop", "www.example.com:80", &seen_as(PUBLIC), "masqueraded")?;
     reach.allowed("internet", &format!("{PUBLIC}:443"), &format!("nas: you are {PROVIDER}"), "port forward")?;
     reach.allowed("laptop", &format!("{PUBLIC}:443"), "nas: you are ", "port forward from inside")?;
     reach.allowed("laptop", "web1:80", &format!("web1: you are {}", laptop.address()?), "lan may reach web")?;

@@ -7,8 +7,8 @@ use std::net::Ipv4Addr;
 use foldhash::fast::RandomState;
 
 use super::Waiter;
-use crate::dns::{Ask, Route};
 use crate::dns::wire::Key;
+use crate::dns::{Ask, Route};
 
 /// Questions under way.
 const MOST: usize = 4096;
@@ -81,8 +81,9 @@ impl Flights {
     fn domain(&self, key: &Key) -> u64 {
         let tails: Vec<&[u8]> = crate::dns::wire::suffixes(key.name()).collect();
         let from_end = |labels: usize| tails.len().checked_sub(labels + 1).map(|index| tails[index]);
+        let country = from_end(1).is_some_and(|top| top[0] == 2);
         let domain = match (from_end(2), from_end(3)) {
-            (Some(two), Some(three)) if two.first().is_some_and(|&length| length <= 3) => Some(three),
+            (Some(two), Some(three)) if country && two[0] <= 3 => Some(three),
             (two, _) => two,
         };
         self.per_domain.hasher().hash_one(domain.unwrap_or(key.name()))

@@ -6,6 +6,7 @@
 //! forged, and that holds even while no ruleset is loaded. The uplink's is left as it is: machines with two uplinks need it loose, and the
 //! ruleset refuses forged sources there. IPv6 forwarding and `bridge-nf-call-*` are never touched.
 
+mod lease;
 mod owned;
 mod steps;
 
@@ -17,6 +18,7 @@ use ipnet::Ipv4Net;
 use crate::config::{Config, InterfaceName, NetworkInterface, WanAddress};
 use crate::model::Route;
 
+pub use lease::accept;
 pub use owned::{Owned, OwnedAddress, OwnedLink, OwnedMember, OwnedMtu, OwnedRoute};
 pub use steps::{Kernel, Step, obstacles, steps};
 

@@ -91,7 +91,7 @@ impl<'a> Question<'a> {
             }
         }
         if negative {
-            let mut soa = [encode_name("ns.example.test"), encode_name("hostmaster.example.test")].concat();
+            let mut soa = [encode_name("ns.example.com"), encode_name("hostmaster.example.com")].concat();
             for number in [1_u32, 7200, 3600, 86_400, 60] {
                 soa.extend(number.to_be_bytes());
             }
@@ -143,7 +143,7 @@ mod tests {
     fn answers_an_address_in_the_case_of_the_asker() {
         let message = query("wWw.Example.test", kind::A, false);
         let question = Question::parse(&message).expect("a question");
-        assert_eq!(question.name, "www.example.test");
+        assert_eq!(question.name, "www.example.com");
         let out = question.answer(&look_up(&question.name, question.kind), true);
         assert_eq!(out[..4], [0xab, 0xcd, 0x81, 0x80]);
         assert!(out.windows(4).any(|four| four == b"Exam"));
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_large_answer_is_truncated_over_udp_only() {
-        let message = query("big.example.test", kind::TXT, false);
+        let message = query("big.example.com", kind::TXT, false);
         let question = Question::parse(&message).expect("a question");
         let answer = look_up(&question.name, question.kind);
         assert_eq!(question.answer(&answer, true)[2] & 2, 2);
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_response_or_a_torn_message_is_no_question() {
-        let mut message = query("www.example.test", kind::A, false);
+        let mut message = query("www.example.com", kind::A, false);
         assert!(Question::parse(&message[..20]).is_none());
         message[2] |= 0x80;
         assert!(Question::parse(&message).is_none());

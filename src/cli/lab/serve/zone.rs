@@ -43,26 +43,26 @@ pub fn look_up(name: &str, of: u16) -> Answer {
     let address =
         |ttl: u32, address: Ipv4Addr| only(ttl, of, kind::A, Data::Octets(kind::A, address.octets().to_vec()));
     match name {
-        "www.example.test" | "www.example.net" | "www.example.org" | "www.example.com" => address(300, WWW),
-        "short.example.test" => address(1, Ipv4Addr::new(198, 51, 100, 81)),
-        "rebind.example.test" => address(300, Ipv4Addr::new(192, 168, 1, 10)),
-        "v6.example.test" => {
+        "www.example.com" | "www.example.net" | "www.example.org" => address(300, WWW),
+        "short.example.com" => address(1, Ipv4Addr::new(198, 51, 100, 81)),
+        "rebind.example.com" => address(300, Ipv4Addr::new(192, 168, 1, 10)),
+        "v6.example.com" => {
             let octets = "2001:db8::80"
                 .parse::<std::net::Ipv6Addr>()
                 .map_or_else(|_| Vec::new(), |address| address.octets().to_vec());
             only(300, of, kind::AAAA, Data::Octets(kind::AAAA, octets))
         }
-        "alias.example.test" if of == kind::A => Answer::Records(
+        "alias.example.com" if of == kind::A => Answer::Records(
             300,
-            vec![Data::Name(kind::CNAME, "www.example.test".to_owned()), Data::Octets(kind::A, WWW.octets().to_vec())],
+            vec![Data::Name(kind::CNAME, "www.example.com".to_owned()), Data::Octets(kind::A, WWW.octets().to_vec())],
         ),
-        "big.example.test" if of == kind::TXT => {
+        "big.example.com" if of == kind::TXT => {
             let text = |index: u8| [&[200][..], &[b'a' + index; 200]].concat();
             Answer::Records(300, (0..12).map(|index| Data::Octets(kind::TXT, text(index))).collect())
         }
-        "alias.example.test" | "big.example.test" | "example.test" => Answer::Records(300, Vec::new()),
-        "80.100.51.198.in-addr.arpa" => only(300, of, kind::PTR, Data::Name(kind::PTR, "www.example.test".to_owned())),
-        _ => match name.strip_suffix(".load.example.test").and_then(|label| label.parse::<u8>().ok()) {
+        "alias.example.com" | "big.example.com" | "example.com" => Answer::Records(300, Vec::new()),
+        "80.100.51.198.in-addr.arpa" => only(300, of, kind::PTR, Data::Name(kind::PTR, "www.example.com".to_owned())),
+        _ => match name.strip_suffix(".load.example.com").and_then(|label| label.parse::<u8>().ok()) {
             Some(last) => address(300, Ipv4Addr::new(198, 51, 100, last)),
             None => Answer::NxDomain,
         },

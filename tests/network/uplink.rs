@@ -1,16 +1,11 @@
 //! The uplink's DHCP client against servers that were not written here, over a cable between two namespaces.
 
-#[path = "common/gateway.rs"]
-mod gateway;
-#[path = "common/netns.rs"]
-mod netns;
-
 use std::path::Path;
 use std::process::Command;
 
-use gateway::{Gateway, PATIENCE, has, run};
+use crate::gateway::{Gateway, PATIENCE, has, run};
+use crate::netns::{Peer, Running, in_namespace, sh};
 use labgate::desired::network::UplinkAddress;
-use netns::{Peer, Running, in_namespace, sh};
 
 const FILE: &str = "[wan]\ninterface = \"eth0\"\naddress = \"dhcp\"\n[network.lan]\ninterface = \"eth1\"\naddress = \"192.168.1.1/24\"\n";
 
@@ -193,6 +188,34 @@ fn a_short_lease_renews_and_ends_when_its_server_is_gone() {
             gateway.health("uplink", false, "eth0").await;
             let _server = udhcpd(&peer, folder.path(), 60);
             gateway.leased(|_| true).await;
+            gateway.stop().await;
+        });
+    });
+}
+
+#[test]
+fn a_lease_inside_our_own_network_is_not_used() {
+    in_namespace(|| {
+        run(async {
+            if !is_there("dnsmasq") {
+                return;
+            }
+            let (peer, state, folder) = (provider(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let _server = dnsmasq(&peer, folder.path(), "203.0.113.100,203.0.113.200", &[]);
+            let clash = FILE.replace("192.168.1.1/24", "203.0.113.254/24");
+            let gateway = Gateway::start(state.path(), &clash, true).await;
+            gateway
+                .health(
+                    "uplink",
+                    false,
+                    "overlaps network lan (203.0.113.0/24); give `network.lan.address` another range",
+                )
+                .await;
+            gateway.health("network lan", true, "eth1 has 203.0.113.254/24").await;
+            // The file is put right while the lease is held: it is used at once.
+            gateway.edit(FILE);
+            let address = gateway.leased(|_| true).await;
+            gateway.links("the address", |links| has(links, "eth0", &address) && links.default_route.is_some()).await;
             gateway.stop().await;
         });
     });
