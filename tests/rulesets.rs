@@ -2,6 +2,7 @@
 //!
 //! `tests/rulesets/NAME.toml` may end in lines `# lease HOST ADDRESS`: then that host holds this lease.
 
+#[allow(dead_code)]
 mod common;
 
 use std::fs;

@@ -174,7 +174,8 @@ fn peer() -> impl Strategy<Value = Peer> {
 /// The same packet over IPv6: every end that has an address gets one of two.
 fn over_ipv6(peer: Peer) -> Peer {
     let near = matches!(peer.address, Some(IpAddr::V4(address)) if address.octets()[3] < 100);
-    let new = if near { Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1) } else { Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1) };
+    let new =
+        if near { Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1) } else { Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1) };
     Peer { address: peer.address.map(|_| IpAddr::V6(new)), ..peer }
 }
 
