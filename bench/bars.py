@@ -206,8 +206,8 @@ def _packets():
                 {"case": none.format("labgate")}, at_most=1.1)
     yield Ratio("established packet, 10,000 of each : written by hand", "packets", est,
                 {"case": many.format("labgate")}, {"case": many.format("hand")}, at_most=1.05)
-    yield Bar("reload of 1,000 forwards and filters: in effect", "apply", "effect_ms", {"n": 1000}, at_most=50, unit="ms")
-    yield Bar("reload of 10,000 forwards and filters: in effect", "apply", "effect_ms", {"n": 10_000}, at_most=500,
+    yield Bar("reload of 1,000 rules: in effect", "apply", "effect_ms", {"n": 1000}, at_most=50, unit="ms")
+    yield Bar("reload of 10,000 rules: in effect", "apply", "effect_ms", {"n": 10_000}, at_most=500,
               unit="ms")
     yield Bar("lease ACK to forward in place", "element", "in_place_ms", at_most=5, unit="ms")
     def lost(rows):

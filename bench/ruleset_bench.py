@@ -5,9 +5,9 @@ Tests:
 
   load     N port forwards in place by nft and by libnftables, first and again,
            and one element of a map of N by four ways
-  apply    labgate with N forwards and N filters: from exec until the last
-           forward carries a packet, and from `labgate reload` of an edited file
-           until it carries packets by the new file
+  apply    labgate with N rules, half of them forwards and half filters: from
+           exec until the last forward carries a packet, and from `labgate reload`
+           of an edited file until it carries packets by the new file
   element  labgate: from the DHCP server's ACK to a client until a forward to
            that client, which has no fixed address, carries a packet
   gap      longest pause of a running flow while the rules are replaced
@@ -116,8 +116,9 @@ def apply(lab, gw, run, a, out):
     watch = Watch(lab, "lan", "lan0")
     for n in SIZES:
         gw.unload()
-        files = labgate.rules(lab, forwards=n, filters=n)
-        inner = rulesets.forward_target(n - 1)[2]
+        half = {"forwards": n // 2, "filters": n // 2}
+        files = labgate.rules(lab, **half)
+        inner = rulesets.forward_target(n // 2 - 1)[2]
         sender = new_flows(lab, gw, files.last_forward, 2000, 600)
         try:
             watch.expect(lambda s, d, p: {inner: "packet by the first file", 7: "packet by the second file"}.get(d))
@@ -125,7 +126,7 @@ def apply(lab, gw, run, a, out):
             started = watch.wait("packet by the first file", 60) - monotonic_to_wall() - gw.daemon.exec_ns() / 1e9
             time.sleep(1)
             # The same file with one forward changed.
-            files.config.write_text(labgate.rules_text(forwards=n, filters=n, last_port=7))
+            files.config.write_text(labgate.rules_text(**half, last_port=7))
             cpu0, t0 = cpu_seconds(gw.daemon.pids), time.time()
             files.verb("reload")
             t1 = time.time()
@@ -192,18 +193,18 @@ def gap_actions(lab, gw, shape, n):
         files = gw.daemon_files
         ports = iter(range(7000, 8000))
         def reload():
-            files.config.write_text(labgate.rules_text(forwards=n, filters=n, last_port=next(ports)))
+            files.config.write_text(labgate.rules_text(forwards=n, last_port=next(ports)))
             files.verb("reload")
         yield "labgate reload", reload
         return
-    text = rulesets.ruleset(shape, forwards=n, filters=n)
+    text = rulesets.ruleset(shape, forwards=n)
     replace = lab.file("replace.nft", "delete table inet fw\n" + text)
     yield f"replace table, {shape}", lambda: lab.run("gw", "nft", "-f", replace, cpu=1)
 
 
 def gap(lab, gw, run, a, out, n=10000):
     for shape in ("linear", "map", "labgate"):
-        rules = gw.rules(shape, forwards=n, filters=n)
+        rules = gw.rules(shape, forwards=n)
         gw.load(rules)
         gw.daemon_files = rules
         for label, act in gap_actions(lab, gw, shape, n):

@@ -44,10 +44,14 @@ pub fn run(common: &Common, args: &InitArgs) -> anyhow::Result<ExitCode> {
     let text = compose(&machine, &wan, &lan);
     let server = None::<Ipv4Addr>;
     if let Some(server) = server {
-        eprintln!("warning: a DHCP server ({server}) already answers on {lan}; two servers on one network give out the same addresses. Switch it off first.");
+        eprintln!(
+            "warning: a DHCP server ({server}) already answers on {lan}; two servers on one network give out the same addresses. Switch it off first."
+        );
     }
     if common.json {
-        show::json(&serde_json::json!({ "file": common.config, "wan": wan, "lan": lan, "text": text, "dhcp-server": server }))?;
+        show::json(
+            &serde_json::json!({ "file": common.config, "wan": wan, "lan": lan, "text": text, "dhcp-server": server }),
+        )?;
     } else {
         show::line(format!("# {}\n{text}", common.config.display()))?;
     }
@@ -70,7 +74,8 @@ fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
     if file.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::AlreadyExists) {
         bail!("{} is already there and stays as it is; `--dry-run` only shows what would be written", path.display());
     }
-    file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| format!("cannot write {}", path.display()))
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn look() -> anyhow::Result<Machine> {
@@ -107,10 +112,16 @@ fn choose(machine: &Machine, args: &InitArgs) -> anyhow::Result<(String, String)
     let names: Vec<&str> = machine.interfaces.keys().map(String::as_str).collect();
     let list = names.join(", ");
     let wan = args.wan.clone().or_else(|| machine.default_route.clone());
-    let Some(wan) = wan else { bail!("no interface has the default route; name the uplink with --wan (there are: {list})") };
-    let free = |carrier: bool| machine.interfaces.iter().find(|(name, has)| **name != wan && **has == carrier).map(|(name, _)| name.clone());
+    let Some(wan) = wan else {
+        bail!("no interface has the default route; name the uplink with --wan (there are: {list})")
+    };
+    let free = |carrier: bool| {
+        machine.interfaces.iter().find(|(name, has)| **name != wan && **has == carrier).map(|(name, _)| name.clone())
+    };
     let lan = args.lan.clone().or_else(|| free(true)).or_else(|| free(false));
-    let Some(lan) = lan else { bail!("{wan} is the only interface; a router needs a second one for the home (there are: {list})") };
+    let Some(lan) = lan else {
+        bail!("{wan} is the only interface; a router needs a second one for the home (there are: {list})")
+    };
     for name in [&wan, &lan] {
         if !machine.interfaces.contains_key(name.as_str()) {
             bail!("there is no interface {name} (there are: {list})");
@@ -124,10 +135,16 @@ fn choose(machine: &Machine, args: &InitArgs) -> anyhow::Result<(String, String)
 
 fn compose(machine: &Machine, wan: &str, lan: &str) -> String {
     let own = machine.addresses.iter().find(|(interface, _)| interface == lan).map(|(_, address)| *address);
-    let taken: Vec<Ipv4Net> = machine.addresses.iter().filter(|(interface, _)| interface != lan).map(|(_, address)| *address).collect();
+    let taken: Vec<Ipv4Net> =
+        machine.addresses.iter().filter(|(interface, _)| interface != lan).map(|(_, address)| *address).collect();
     let offers = OFFERS.iter().filter_map(|offer| offer.parse().ok());
-    let free = |offer: &Ipv4Net| !taken.iter().any(|net| net.contains(&offer.network()) || offer.contains(&net.network()));
-    let address = own.into_iter().chain(offers).find(free).unwrap_or_else(|| Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 211, 1), 24));
+    let free =
+        |offer: &Ipv4Net| !taken.iter().any(|net| net.contains(&offer.network()) || offer.contains(&net.network()));
+    let address = own
+        .into_iter()
+        .chain(offers)
+        .find(free)
+        .unwrap_or_else(|| Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 211, 1), 24));
     format!("[wan]\ninterface = \"{wan}\"\n\n[network.lan]\ninterface = \"{lan}\"\naddress = \"{address}\"\n")
 }
 
@@ -150,7 +167,8 @@ mod tests {
         assert_eq!((wan.as_str(), lan.as_str()), ("eth0", "eth2"));
         let text = compose(&machine(), &wan, &lan);
         assert!(text.contains("192.168.77.1/24"), "{text}");
-        let checked = crate::config::check(&[crate::config::Source { name: "labgate.toml".into(), text: text.into_bytes() }]);
+        let checked =
+            crate::config::check(&[crate::config::Source { name: "labgate.toml".into(), text: text.into_bytes() }]);
         assert!(checked.config.is_some());
     }
 

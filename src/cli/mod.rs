@@ -17,7 +17,13 @@ const ERROR: u8 = 1;
 
 /// The brain of a home-lab router: DHCP, DNS, NAT and a zone firewall from one TOML file.
 #[derive(Debug, Parser)]
-#[command(name = "labgate", version, disable_help_subcommand = true, arg_required_else_help = true, max_term_width = 110)]
+#[command(
+    name = "labgate",
+    version,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    max_term_width = 110
+)]
 pub struct Cli {
     #[command(flatten)]
     common: Common,
@@ -29,7 +35,13 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct Common {
     /// The configuration file
-    #[arg(long, global = true, env = "LABGATE_CONFIG", default_value = "/etc/labgate/labgate.toml", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "LABGATE_CONFIG",
+        default_value = "/etc/labgate/labgate.toml",
+        value_name = "FILE"
+    )]
     pub config: PathBuf,
     /// Folder of what survives a reboot: leases, the last good configuration
     #[arg(long, global = true, env = "LABGATE_STATE_DIR", default_value = "/var/lib/labgate", value_name = "DIR")]
@@ -141,5 +153,7 @@ pub fn main() -> ExitCode {
 
 /// Whether the reader of our output went away, as `head` does.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe))
+    error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    })
 }

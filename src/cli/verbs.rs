@@ -82,13 +82,25 @@ pub fn status(common: &Common) -> Done {
     let rows: Vec<_> = status
         .networks
         .iter()
-        .map(|row| [row.name.clone(), row.interface.clone(), row.address.clone(), if row.up { "up" } else { "down" }.to_owned(), row.leases.to_string()])
+        .map(|row| {
+            [
+                row.name.clone(),
+                row.interface.clone(),
+                row.address.clone(),
+                if row.up { "up" } else { "down" }.to_owned(),
+                row.leases.to_string(),
+            ]
+        })
         .collect();
     show::table(["NETWORK", "INTERFACE", "ADDRESS", "LINK", "LEASES"], &rows)?;
     show::line("")?;
     if !status.uplink.is_empty() {
         let resolvers: Vec<String> = status.resolvers.iter().map(|address| address.to_string()).collect();
-        show::line(format!("uplink: {}; resolvers: {}", status.uplink, if resolvers.is_empty() { "none".to_owned() } else { resolvers.join(", ") }))?;
+        show::line(format!(
+            "uplink: {}; resolvers: {}",
+            status.uplink,
+            if resolvers.is_empty() { "none".to_owned() } else { resolvers.join(", ") }
+        ))?;
     }
     for (name, health) in &status.subsystems {
         show::line(format!("{} {name}: {}", if health.good { "ok  " } else { "BAD " }, health.words))?;
@@ -100,7 +112,16 @@ pub fn leases(common: &Common) -> Done {
     if let Some(rows) = ask::<Vec<views::Lease>>(common, Request::Leases)? {
         let rows: Vec<_> = rows
             .into_iter()
-            .map(|row| [or_dash(row.name), row.address.to_string(), row.network, or_dash(row.mac), row.how, row.remaining_seconds.map_or("for ever".to_owned(), span)])
+            .map(|row| {
+                [
+                    or_dash(row.name),
+                    row.address.to_string(),
+                    row.network,
+                    or_dash(row.mac),
+                    row.how,
+                    row.remaining_seconds.map_or("for ever".to_owned(), span),
+                ]
+            })
             .collect();
         show::table(["NAME", "ADDRESS", "NETWORK", "MAC", "HOW", "REMAINS"], &rows)?;
     }
@@ -117,7 +138,15 @@ pub fn hosts(common: &Common) -> Done {
             .iter()
             .map(|row| {
                 let seen = if row.seen { "now" } else { "-" }.to_owned();
-                [or_dash(row.name.as_ref()), or_dash(row.address), or_dash(row.network.as_ref()), or_dash(row.mac.as_ref()), or_dash(row.vendor.as_ref()), how(row), seen]
+                [
+                    or_dash(row.name.as_ref()),
+                    or_dash(row.address),
+                    or_dash(row.network.as_ref()),
+                    or_dash(row.mac.as_ref()),
+                    or_dash(row.vendor.as_ref()),
+                    how(row),
+                    seen,
+                ]
             })
             .collect();
         show::table(["NAME", "ADDRESS", "NETWORK", "MAC", "VENDOR", "HOW", "SEEN"], &rows)?;
@@ -135,7 +164,8 @@ pub fn forwards(common: &Common) -> Done {
 
 fn counted(common: &Common, request: Request, heading: &str) -> Done {
     if let Some(rows) = ask::<Vec<views::Counted>>(common, request)? {
-        let rows: Vec<_> = rows.into_iter().map(|row| [row.place, row.what, row.packets.to_string(), row.bytes.to_string()]).collect();
+        let rows: Vec<_> =
+            rows.into_iter().map(|row| [row.place, row.what, row.packets.to_string(), row.bytes.to_string()]).collect();
         show::table(["PLACE", heading, "PACKETS", "BYTES"], &rows)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -154,7 +184,9 @@ pub fn explain(common: &Common, from: String, to: String, proto: String) -> Done
         serde_json::from_value(wait(control::ask(&common.runtime_dir, &Request::Explain { from, to, proto }))??)?
     } else {
         let checked = config::check(&config_files::read(&common.config)?);
-        let Some(config) = checked.config else { bail!("{}\n{}", checked.report.render(false), checked.report.summary()) };
+        let Some(config) = checked.config else {
+            bail!("{}\n{}", checked.report.render(false), checked.report.summary())
+        };
         let query = firewall::Query::parse(&config, &from, &to, &proto)?;
         firewall::explain(&Policy::compile(&config), &desired::host_addresses(&config, &Bindings::default()), &query)
     };
@@ -172,7 +204,9 @@ pub fn reload(common: &Common) -> Done {
         show::json(&document)?;
     }
     let (code, words) = match serde_json::from_value(document)? {
-        Outcome::Unchanged { warnings } => (ExitCode::SUCCESS, format!("{warnings}\nthe file says what is already running")),
+        Outcome::Unchanged { warnings } => {
+            (ExitCode::SUCCESS, format!("{warnings}\nthe file says what is already running"))
+        }
         Outcome::Applied { warnings } => (ExitCode::SUCCESS, format!("{warnings}\nthe new configuration is in effect")),
         Outcome::Rejected { reason } => (ExitCode::from(ERROR), reason),
     };

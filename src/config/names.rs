@@ -25,15 +25,17 @@ impl Names {
     /// Reads the keys of the three tables; what a key holds does not matter here.
     pub fn collect(context: &mut Context, root: &Table) -> Self {
         let mut names = Names::default();
-        let kinds: [(&str, fn(usize) -> Endpoint); 3] =
-            [("network", Endpoint::Network), ("host", Endpoint::Host), ("group", Endpoint::Group)];
-        for (table, endpoint) in kinds {
-            let Some(Value::Table(table)) = root.get(table).map(|entry| &entry.node.value) else { continue };
-            for (index, entry) in table.entries.iter().enumerate() {
-                names.add(context, &entry.key, entry.key_span, endpoint(index));
-            }
-        }
+        names.add_table(context, root, "network", Endpoint::Network);
+        names.add_table(context, root, "host", Endpoint::Host);
+        names.add_table(context, root, "group", Endpoint::Group);
         names
+    }
+
+    fn add_table(&mut self, context: &mut Context, root: &Table, table: &str, endpoint: fn(usize) -> Endpoint) {
+        let Some(Value::Table(table)) = root.get(table).map(|entry| &entry.node.value) else { return };
+        for (index, entry) in table.entries.iter().enumerate() {
+            self.add(context, &entry.key, entry.key_span, endpoint(index));
+        }
     }
 
     fn add(&mut self, context: &mut Context, key: &str, span: Span, endpoint: Endpoint) {

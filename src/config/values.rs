@@ -302,7 +302,7 @@ pub(super) fn client_id(text: &str) -> Parsed<Vec<u8>> {
 /// Pairs of hexadecimal digits, with or without `:` between.
 pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b':' && *byte != b' ').collect();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     let digit = |byte: u8| char::from(byte).to_digit(16);

@@ -244,7 +244,8 @@ impl Task {
     /// reservation), and the end of a lease. A new client waits: what it is told must not be forgotten.
     fn goes_on_from_memory(&mut self, effect: &Effect, now: Now) -> bool {
         if let Effect::Grant(grant) = effect {
-            let held = self.bindings.get(&grant.binding.address).is_some_and(|held| held.client == grant.binding.client);
+            let held =
+                self.bindings.get(&grant.binding.address).is_some_and(|held| held.client == grant.binding.client);
             if !held && !grant.reserved {
                 self.server.handle_uncommitted(&grant.binding, now);
                 return false;

@@ -84,7 +84,10 @@ impl Settings {
     pub fn upstream_health(&self) -> (bool, String) {
         self.upstream.with(|servers| {
             if servers.is_empty() {
-                return (false, "no upstream is known: set dns.upstream, or wait for the uplink to learn one".to_owned());
+                return (
+                    false,
+                    "no upstream is known: set dns.upstream, or wait for the uplink to learn one".to_owned(),
+                );
             }
             let failing: Vec<String> = servers.failing().map(|upstream| upstream.server.to_string()).collect();
             match failing.as_slice() {

@@ -65,8 +65,7 @@ pub fn check(sources: Vec<Source>) -> Result<Loaded, String> {
     let checked = config::check(&sources);
     let rendered = |last: String| format!("{}\n\n{last}", checked.report.render(false).trim_end());
     let Some(config) = &checked.config else { return Err(rendered(checked.report.refusal())) };
-    let mut warnings =
-        if checked.report.warnings > 0 { rendered(checked.report.summary()) } else { String::new() };
+    let mut warnings = if checked.report.warnings > 0 { rendered(checked.report.summary()) } else { String::new() };
     let (hosts, skipped) = hosts_files::read(&config.dns.hosts_files);
     for problem in skipped {
         warnings.push_str(&format!("\nwarning: {problem}"));

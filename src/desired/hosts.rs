@@ -84,12 +84,8 @@ mod tests {
     #[test]
     fn reserved_first_then_the_latest_lease() {
         let mut config = config();
-        config.hosts = vec![
-            host("nas", Some([192, 168, 1, 10])),
-            host("laptop", None),
-            host("thing", None),
-            host("ghost", None),
-        ];
+        config.hosts =
+            vec![host("nas", Some([192, 168, 1, 10])), host("laptop", None), host("thing", None), host("ghost", None)];
         config.hosts[1].macs = vec!["02:00:00:00:00:01".parse().unwrap()];
         config.hosts[2].client_id = Some(vec![9, 9]);
         let other = ClientKey::from_hardware(1, &[1]);

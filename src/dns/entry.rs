@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::wire::{ExtendedError, Key, Message, Owner, Query, RdataPart, Section, Writer, finish, rdata_parts, read_name};
+use super::wire::{
+    ExtendedError, Key, Message, Owner, Query, RdataPart, Section, Writer, finish, rdata_parts, read_name,
+};
 
 /// An answer without its header and question, with the places of its TTLs, so that it can be sent again with a few patches.
 /// Compression pointers in it are right for every message with the same question, whatever the case of its letters.

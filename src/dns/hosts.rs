@@ -353,7 +353,8 @@ mod tests {
 
     #[test]
     fn reads_what_makes_sense_and_tells_the_rest() {
-        let text = b"\xef\xbb\xbf# home\r\n192.168.1.5\tNAS nas.home.arpa # box\r\n\r\n192.168.1.6 nas\nfe80::1%eth0 link\n\
+        let text =
+            b"\xef\xbb\xbf# home\r\n192.168.1.5\tNAS nas.home.arpa # box\r\n\r\n192.168.1.6 nas\nfe80::1%eth0 link\n\
             2001:db8::5 nas\nbad line\n10.0.0.1\n10.0.0.2 caf\xc3\xa9 ok\n0.0.0.0 ads.example\n192.168.1.5 nas\n";
         let (hosts, skipped) = parse(text);
         let nas = hosts.addresses(wire("nas").as_bytes()).unwrap();
@@ -369,8 +370,9 @@ mod tests {
 
     #[test]
     fn a_hundred_thousand_lines_are_found_again() {
-        let text: String =
-            (0..100_000u32).map(|i| format!("10.{}.{}.{} host{i}.lab.example\n", i >> 16, i >> 8 & 255, i & 255)).collect();
+        let text: String = (0..100_000u32)
+            .map(|i| format!("10.{}.{}.{} host{i}.lab.example\n", i >> 16, i >> 8 & 255, i & 255))
+            .collect();
         let (hosts, skipped) = parse(text.as_bytes());
         assert_eq!((hosts.len(), skipped.count), (100_000, 0));
         for i in [0u32, 1, 4711, 99_999] {

@@ -161,7 +161,8 @@ impl Zones {
             count += 1;
             position += 1 + label.len() as u8;
         }
-        let mut found = self.by_suffix.get(&[0u8][..]).map(|&kind| (kind, name.get(usize::from(position)..).unwrap_or(&[0])));
+        let mut found =
+            self.by_suffix.get(&[0u8][..]).map(|&kind| (kind, name.get(usize::from(position)..).unwrap_or(&[0])));
         for &start in starts[..count].iter().rev() {
             let suffix = &name[usize::from(start)..];
             match self.by_suffix.get(suffix) {

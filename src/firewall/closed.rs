@@ -2,7 +2,7 @@
 
 use super::compile::{icmp_v6, refuse};
 use super::policy::Policy;
-use super::ruleset::{Chain, DataType, Element, Data, Field, FieldType, Ruleset, Set, SetElements};
+use super::ruleset::{Chain, Data, DataType, Element, Field, FieldType, Ruleset, Set, SetElements};
 use crate::config::{Config, InterfaceName};
 
 /// A transaction after which nothing is forwarded and the router answers nobody, but for what keeps a link alive (DHCP, ping from own
@@ -35,12 +35,30 @@ pub fn closed_ruleset(config: Option<&Config>) -> String {
         sets: vec![
             set("networks", "interfaces of own networks", interfaces(all)),
             set("admin_networks", "who may reach SSH", interfaces(admin)),
-            Set { key: vec![FieldType::Interface; 2], ..set("inside", "traffic inside one network is never filtered", inside) },
+            Set {
+                key: vec![FieldType::Interface; 2],
+                ..set("inside", "traffic inside one network is never filtered", inside)
+            },
         ],
         chains: vec![
-            base("input", "closed: labgate is not up yet", "type filter hook input priority filter; policy drop;", &rules),
-            Chain { name: "icmp_v6", comment: "what IPv6 cannot live without (RFC 4890)", hook: None, rules: icmp_v6(uplink) },
-            base("forward", "closed: nothing passes", "type filter hook forward priority filter; policy drop;", &forward),
+            base(
+                "input",
+                "closed: labgate is not up yet",
+                "type filter hook input priority filter; policy drop;",
+                &rules,
+            ),
+            Chain {
+                name: "icmp_v6",
+                comment: "what IPv6 cannot live without (RFC 4890)",
+                hook: None,
+                rules: icmp_v6(uplink),
+            },
+            base(
+                "forward",
+                "closed: nothing passes",
+                "type filter hook forward priority filter; policy drop;",
+                &forward,
+            ),
             refuse(),
         ],
     };

@@ -38,18 +38,41 @@ fn network_sets(policy: &Policy) -> Vec<Set> {
     let interface = |network: &Network| Field::Interface(network.interface.clone());
     let subnet = |network: &Network| range4(network.subnet);
     let of = |which: &dyn Fn(&Network) -> bool, key: &dyn Fn(&Network) -> Vec<Field>| -> Vec<Element> {
-        policy.networks.iter().filter(|network| which(network)).map(|network| element(&network.name, key(network))).collect()
+        policy
+            .networks
+            .iter()
+            .filter(|network| which(network))
+            .map(|network| element(&network.name, key(network)))
+            .collect()
     };
     let all = |_: &Network| true;
     use FieldType::{Interface, Ipv4};
     let mut sets = vec![
         set("networks", "interfaces of own networks", &[Interface], false, of(&all, &|n| vec![interface(n)])),
         set("own_addresses", "addresses of own networks", &[Ipv4], true, of(&all, &|n| vec![subnet(n)])),
-        set("sources", "which addresses may come from which interface", &[Interface, Ipv4], true, of(&all, &|n| vec![interface(n), subnet(n)])),
-        set("inside", "traffic inside one network is never filtered", &[Interface, Interface], false, of(&all, &|n| vec![interface(n), interface(n)])),
+        set(
+            "sources",
+            "which addresses may come from which interface",
+            &[Interface, Ipv4],
+            true,
+            of(&all, &|n| vec![interface(n), subnet(n)]),
+        ),
+        set(
+            "inside",
+            "traffic inside one network is never filtered",
+            &[Interface, Interface],
+            false,
+            of(&all, &|n| vec![interface(n), interface(n)]),
+        ),
     ];
     if policy.networks.iter().any(|network| network.dhcp) {
-        sets.push(set("dhcp_networks", "where the router serves DHCP", &[Interface], false, of(&|n| n.dhcp, &|n| vec![interface(n)])));
+        sets.push(set(
+            "dhcp_networks",
+            "where the router serves DHCP",
+            &[Interface],
+            false,
+            of(&|n| n.dhcp, &|n| vec![interface(n)]),
+        ));
     }
     let Some(uplink) = &policy.uplink else { return sets };
     if policy.networks.iter().any(|network| !nat::needs_masquerade(network)) {
@@ -94,11 +117,18 @@ fn input(policy: &Policy, shapes: &[Shape]) -> Vec<Chain> {
         rules.push(format!("iifname @dhcp_networks udp dport 67 accept {}", comment("DHCP")));
     }
     if let Some(uplink) = policy.uplink.as_ref().filter(|uplink| uplink.dhcp_client) {
-        rules.push(format!("iifname {} udp sport 67 udp dport 68 accept {}", quote(&uplink.interface), comment("answers to the DHCP client")));
+        rules.push(format!(
+            "iifname {} udp sport 67 udp dport 68 accept {}",
+            quote(&uplink.interface),
+            comment("answers to the DHCP client")
+        ));
     }
     if let Some(uplink) = policy.uplink.as_ref().filter(|uplink| uplink.system) {
         let interface = quote(&uplink.interface);
-        rules.push(format!("iifname {interface} ip6 saddr fe80::/10 udp dport 546 accept {}", comment("answers to the DHCPv6 client")));
+        rules.push(format!(
+            "iifname {interface} ip6 saddr fe80::/10 udp dport 546 accept {}",
+            comment("answers to the DHCPv6 client")
+        ));
     }
     rules.push("jump spoofed".to_owned());
     rules.extend(lookups(shapes, |shape| to_router(&shape) && shape.verdict == Verdict::Deny));
@@ -119,7 +149,12 @@ fn input(policy: &Policy, shapes: &[Shape]) -> Vec<Chain> {
             hook: None,
             rules: icmp_v6(policy.uplink.as_ref()),
         },
-        Chain { name: "spoofed", comment: "a source belongs to the network it comes from", hook: None, rules: spoofed() },
+        Chain {
+            name: "spoofed",
+            comment: "a source belongs to the network it comes from",
+            hook: None,
+            rules: spoofed(),
+        },
     ]
 }
 
@@ -130,7 +165,8 @@ pub(super) fn icmp_v6(uplink: Option<&Uplink>) -> Vec<String> {
         "icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report } ip6 saddr { ::, fe80::/10 } accept".to_owned(),
     ];
     if let Some(uplink) = uplink {
-        rules.push(format!("iifname {} icmpv6 type nd-router-advert ip6 hoplimit 255 accept", quote(&uplink.interface)));
+        rules
+            .push(format!("iifname {} icmpv6 type nd-router-advert ip6 hoplimit 255 accept", quote(&uplink.interface)));
     }
     rules
 }
@@ -180,7 +216,12 @@ fn forward(policy: &Policy, shapes: &[Shape], nat: &NatSets) -> Vec<Chain> {
         rules.extend(lookups(shapes, |shape| through(shape) && denied(shape)));
         rules.extend(lookups(shapes, |shape| through(shape) && shape.ipv6 && shape.verdict == Verdict::Allow));
         rules.push("goto refuse".to_owned());
-        chains.push(Chain { name: "forward_ipv6", comment: "IPv6 passes by literal addresses only", hook: None, rules });
+        chains.push(Chain {
+            name: "forward_ipv6",
+            comment: "IPv6 passes by literal addresses only",
+            hook: None,
+            rules,
+        });
     }
     if let Some(uplink) = &policy.uplink {
         let interface = quote(&uplink.interface);
@@ -233,14 +274,24 @@ fn translate(policy: &Policy, nat: &NatSets) -> Vec<Chain> {
             name: "prerouting",
             comment: "an address of this router that is no gateway address is the public one, whatever it is",
             hook: Some("type nat hook prerouting priority dstnat; policy accept;"),
-            rules: vec!["iifname @forward_clients fib daddr type local ip daddr != @gateways jump port_forwards".to_owned()],
+            rules: vec![
+                "iifname @forward_clients fib daddr type local ip daddr != @gateways jump port_forwards".to_owned(),
+            ],
         });
-        chains.push(Chain { name: "port_forwards", comment: "outside port to host", hook: None, rules: port_forwards(&interface, nat) });
+        chains.push(Chain {
+            name: "port_forwards",
+            comment: "outside port to host",
+            hook: None,
+            rules: port_forwards(&interface, nat),
+        });
     }
     let private = if policy.networks.iter().all(nat::needs_masquerade) { "own_addresses" } else { "masqueraded" };
     let mut rules = vec![format!("oifname {interface} ip saddr @{private} masquerade")];
     if !nat.sets.is_empty() {
-        rules.push(format!("ct status dnat ip saddr . ip daddr @hairpin masquerade {}", comment("so that answers come back this way")));
+        rules.push(format!(
+            "ct status dnat ip saddr . ip daddr @hairpin masquerade {}",
+            comment("so that answers come back this way")
+        ));
     }
     chains.push(Chain {
         name: "postrouting",
@@ -269,4 +320,3 @@ fn port_forwards(uplink: &str, nat: &NatSets) -> Vec<String> {
 fn comment(text: &str) -> String {
     format!("comment {}", quote(text))
 }
-

@@ -22,8 +22,10 @@ pub fn describe_rule(config: &Config, rule: &Rule) -> String {
 pub fn describe_forward(config: &Config, addresses: &HostAddresses, forward: &PortForward) -> String {
     let transports: Vec<_> = forward.transports.iter().map(|transport| transport_name(*transport)).collect();
     let port = forward.target_port.map_or_else(|| range(forward.ports), |port| port.to_string());
-    let target = addresses.get(forward.host).map_or_else(|| "no address yet".to_owned(), |address| format!("{address}:{port}"));
-    let words = format!("{}/{} -> {} {target}", transports.join("+"), range(forward.ports), config.hosts[forward.host].name);
+    let target =
+        addresses.get(forward.host).map_or_else(|| "no address yet".to_owned(), |address| format!("{address}:{port}"));
+    let words =
+        format!("{}/{} -> {} {target}", transports.join("+"), range(forward.ports), config.hosts[forward.host].name);
     forward.name.as_ref().map_or(words.clone(), |name| format!("{words} ({name})"))
 }
 
@@ -48,7 +50,11 @@ fn service(service: &Service) -> String {
 }
 
 fn with_ports(protocol: &str, ports: PortRange) -> String {
-    if ports.last == u16::MAX && ports.first <= 1 { protocol.to_owned() } else { format!("{protocol}/{}", range(ports)) }
+    if ports.last == u16::MAX && ports.first <= 1 {
+        protocol.to_owned()
+    } else {
+        format!("{protocol}/{}", range(ports))
+    }
 }
 
 pub(super) fn range(ports: PortRange) -> String {

@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn the_earlier_one_keeps_the_whole() {
-        let result = disjoint(vec![element((1, 9), (5, 6), "a"), element((3, 4), (0, 9), "b"), element((1, 9), (5, 6), "c")]);
+        let result =
+            disjoint(vec![element((1, 9), (5, 6), "a"), element((3, 4), (0, 9), "b"), element((1, 9), (5, 6), "c")]);
         assert_eq!(matching(&result, 3, 5)[0].comment, "a".into());
         assert_eq!(result.iter().filter(|element| &*element.comment == "c").count(), 0);
         assert_eq!(result.iter().filter(|element| &*element.comment == "b").count(), 2);

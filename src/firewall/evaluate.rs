@@ -80,9 +80,7 @@ impl Policy {
         {
             return Decision::Dhcp;
         }
-        let says = |verdict| {
-            self.rules.iter().find(|rule| rule.verdict == verdict && matches(hosts, rule, packet))
-        };
+        let says = |verdict| self.rules.iter().find(|rule| rule.verdict == verdict && matches(hosts, rule, packet));
         if let Some(rule) = says(Verdict::Deny) {
             return Decision::Rule(rule);
         }

@@ -175,7 +175,9 @@ fn stranger(policy: &Policy) -> Ipv4Addr {
     let named = |address: &Ipv4Addr| {
         let ends = policy.rules.iter().flat_map(|rule| rule.from.iter().chain(&rule.to));
         policy.network_of_address(*address).is_some()
-            || ends.into_iter().any(|end| matches!(end, End::Cidr4(net) if net.prefix_len() > 0 && net.contains(address)))
+            || ends
+                .into_iter()
+                .any(|end| matches!(end, End::Cidr4(net) if net.prefix_len() > 0 && net.contains(address)))
     };
     let documentation = [[203, 0, 113, 9], [198, 51, 100, 9], [192, 0, 2, 9]].map(Ipv4Addr::from);
     documentation.into_iter().find(|address| !named(address)).unwrap_or(documentation[0])
@@ -236,7 +238,13 @@ impl Words<'_> {
         self.hosts.host_at(address).map(|host| &*self.policy.hosts[host].name)
     }
 
-    fn phases(&self, packet: &Packet, translation: &Translation<'_>, decision: &Decision<'_>, allowed: bool) -> Vec<Phase> {
+    fn phases(
+        &self,
+        packet: &Packet,
+        translation: &Translation<'_>,
+        decision: &Decision<'_>,
+        allowed: bool,
+    ) -> Vec<Phase> {
         let phase = |name: &str, words: String, place: Option<String>, outcome: &str| Phase {
             name: name.to_owned(),
             words,
@@ -302,7 +310,8 @@ impl Words<'_> {
     }
 
     fn departure(&self, packet: &Packet) -> String {
-        let masqueraded = matches!(packet.from.side, Side::Network(index) if needs_masquerade(&self.policy.networks[index]));
+        let masqueraded =
+            matches!(packet.from.side, Side::Network(index) if needs_masquerade(&self.policy.networks[index]));
         match packet.to.side {
             Side::Network(index) => self.policy.networks[index].interface.to_string(),
             Side::Router => "delivered to the router".to_owned(),
@@ -319,9 +328,13 @@ impl Words<'_> {
             Decision::Output => "the router's own packets are free".to_owned(),
             Decision::Dhcp => "every network with DHCP reaches the server".to_owned(),
             Decision::Ping => "own networks may ping the router".to_owned(),
-            Decision::Forward(forward) => format!("the forward to {} opens this port", self.policy.hosts[forward.host].name),
+            Decision::Forward(forward) => {
+                format!("the forward to {} opens this port", self.policy.hosts[forward.host].name)
+            }
             Decision::Rule(rule) => self.rule(rule),
-            Decision::Nothing => format!("no rule allows {} -> {}", self.side(packet.from.side), self.side(packet.to.side)),
+            Decision::Nothing => {
+                format!("no rule allows {} -> {}", self.side(packet.from.side), self.side(packet.to.side))
+            }
         }
     }
 
@@ -369,7 +382,8 @@ impl Words<'_> {
 
     /// The rule of the file that comes closest to allowing the packet, and what it lacks.
     fn nearest(&self, packet: &Packet) -> Option<(&Rule, &'static str)> {
-        let written = || self.policy.rules.iter().filter(|rule| rule.verdict == Verdict::Allow && rule.origin == Origin::File);
+        let written =
+            || self.policy.rules.iter().filter(|rule| rule.verdict == Verdict::Allow && rule.origin == Origin::File);
         let near = |from: &Peer, to: &Peer| written().find(|rule| ends_match(self.hosts, rule, from, to));
         let one_end = |party: &Peer, target: bool| {
             written().find(|rule| {

@@ -59,7 +59,10 @@ web1 (192.168.30.10, network web) -> db1 (192.168.40.10, network db)  tcp 5432
 #[test]
 fn a_denial_names_the_nearest_rule_and_the_one_to_write() {
     let text = ask(&home(), "iot", "nas:443", "tcp").to_string();
-    assert!(text.starts_with("iot -> nas:443   DENY   no rule allows iot -> lan; the nearest is labgate.toml:35"), "{text}");
+    assert!(
+        text.starts_with("iot -> nas:443   DENY   no rule allows iot -> lan; the nearest is labgate.toml:35"),
+        "{text}"
+    );
     assert!(text.contains("other direction)"), "{text}");
     assert!(text.contains("to allow:  { from = \"iot\", to = \"nas\", port = \"tcp/443\" }"), "{text}");
     let text = ask(&home(), "web", "db1:22", "tcp").to_string();

@@ -23,7 +23,8 @@ impl Explanation {
         }
         for (index, phase) in self.phases.iter().enumerate() {
             let place = phase.place.as_deref().unwrap_or("");
-            let line = format!("  {} {:<6}  {:<WORDS$} {place:<PLACE$} {}", index + 1, phase.name, phase.words, phase.outcome);
+            let line =
+                format!("  {} {:<6}  {:<WORDS$} {place:<PLACE$} {}", index + 1, phase.name, phase.words, phase.outcome);
             writeln!(f, "{}", line.trim_end())?;
         }
         writeln!(f, "  replies   established, accepted")

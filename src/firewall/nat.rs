@@ -34,15 +34,43 @@ pub(super) fn sets(policy: &Policy) -> NatSets {
         let elements = each(policy, &single, |forward, ports| {
             (ports.into(), host_data(policy, forward.host, Some(forward.target_port.unwrap_or(forward.ports.first))))
         });
-        nat.sets.push(map("forwards", "outside port to host and port", &outside, DataType::AddressPort, false, elements));
+        nat.sets.push(map(
+            "forwards",
+            "outside port to host and port",
+            &outside,
+            DataType::AddressPort,
+            false,
+            elements,
+        ));
         let elements = each(policy, &single, |forward, ports| (target(policy, forward, ports), Data::None));
-        nat.sets.push(map("forward_targets", "where forwards end: their only hole", &inside, DataType::None, false, elements));
+        nat.sets.push(map(
+            "forward_targets",
+            "where forwards end: their only hole",
+            &inside,
+            DataType::None,
+            false,
+            elements,
+        ));
     }
     if !ranges.is_empty() {
         let elements = each(policy, &ranges, |forward, ports| (ports.into(), host_data(policy, forward.host, None)));
-        nat.sets.push(map("forward_ranges", "outside ports to host, ports kept", &outside, DataType::Address, true, elements));
+        nat.sets.push(map(
+            "forward_ranges",
+            "outside ports to host, ports kept",
+            &outside,
+            DataType::Address,
+            true,
+            elements,
+        ));
         let elements = each(policy, &ranges, |forward, ports| (target(policy, forward, ports), Data::None));
-        nat.sets.push(map("forward_targets_range", "where forwards of ranges end", &inside, DataType::None, true, elements));
+        nat.sets.push(map(
+            "forward_targets_range",
+            "where forwards of ranges end",
+            &inside,
+            DataType::None,
+            true,
+            elements,
+        ));
     }
     restrict(policy, &mut nat);
     nat
@@ -109,14 +137,7 @@ fn host_data(policy: &Policy, host: usize, port: Option<u16>) -> Data {
     }
 }
 
-fn map(
-    name: &str,
-    comment: &str,
-    key: &[FieldType],
-    data: DataType,
-    interval: bool,
-    elements: Vec<Element>,
-) -> Set {
+fn map(name: &str, comment: &str, key: &[FieldType], data: DataType, interval: bool, elements: Vec<Element>) -> Set {
     let new = if interval { Set::of_ranges } else { Set::new };
     let set = new(name, comment, key, data, elements);
     if matches!(name, "forward_restricted" | "forward_sources") { set } else { set.counted() }

@@ -93,7 +93,9 @@ impl Shape {
         }
         let key = fields.join(" . ");
         match self.service {
-            ServiceKind::Other => format!("meta l4proto != {{ {ICMP}, {TCP}, {UDP}, {ICMPV6} }} {key} @{}", self.name()),
+            ServiceKind::Other => {
+                format!("meta l4proto != {{ {ICMP}, {TCP}, {UDP}, {ICMPV6} }} {key} @{}", self.name())
+            }
             _ if *self == Shape::PAIRS => format!("{key} vmap @{}", self.name()),
             _ => format!("{key} @{}", self.name()),
         }
@@ -263,7 +265,10 @@ fn collect(
         (with_router || rule.verdict == Verdict::Deny) && source.ipv6.is_none() && target.ipv6.is_none();
     let comment: Arc<str> = comment(policy, rule, from, to).into();
     for piece in pieces {
-        let interval = source.range || target.range || ipv6 || matches!(piece, Piece::Ports(_, range) if range.first != range.last);
+        let interval = source.range
+            || target.range
+            || ipv6
+            || matches!(piece, Piece::Ports(_, range) if range.first != range.last);
         let service = match piece {
             Piece::Any => ServiceKind::Any,
             Piece::Ports(..) => ServiceKind::Port,
@@ -289,7 +294,9 @@ fn service_fields(piece: Piece, ipv6: bool, both_families: bool) -> Vec<Vec<Fiel
         Piece::Ports(transport, range) => vec![vec![Field::Protocol(number(transport)), Field::Ports(range)]],
         Piece::Protocol(Protocol::Tcp) => vec![vec![Field::Protocol(TCP)]],
         Piece::Protocol(Protocol::Udp) => vec![vec![Field::Protocol(UDP)]],
-        Piece::Protocol(Protocol::Icmp) if both_families => vec![vec![Field::Protocol(ICMP)], vec![Field::Protocol(ICMPV6)]],
+        Piece::Protocol(Protocol::Icmp) if both_families => {
+            vec![vec![Field::Protocol(ICMP)], vec![Field::Protocol(ICMPV6)]]
+        }
         Piece::Protocol(Protocol::Icmp) => vec![vec![Field::Protocol(if ipv6 { ICMPV6 } else { ICMP })]],
     }
 }

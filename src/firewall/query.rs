@@ -116,9 +116,10 @@ fn party(config: &Config, text: &str) -> Result<Party, QueryError> {
     if let Some(index) = config.networks.iter().position(|network| *network.name == *lower) {
         return Ok(Party::Network(index));
     }
-    let host = config.hosts.iter().position(|host| {
-        named(&host.name) || host.aliases.iter().any(|alias| named(alias.as_str()))
-    });
+    let host = config
+        .hosts
+        .iter()
+        .position(|host| named(&host.name) || host.aliases.iter().any(|alias| named(alias.as_str())));
     host.map(Party::Host).ok_or_else(|| QueryError::UnknownName(text.to_owned(), near(config, &lower)))
 }
 

@@ -78,7 +78,13 @@ impl Set {
     }
 
     /// A set of ranges.
-    pub(super) fn of_ranges(name: &str, comment: &str, key: &[FieldType], data: DataType, elements: Vec<Element>) -> Set {
+    pub(super) fn of_ranges(
+        name: &str,
+        comment: &str,
+        key: &[FieldType],
+        data: DataType,
+        elements: Vec<Element>,
+    ) -> Set {
         let follows = elements.iter().any(|element| element.hosts().next().is_some());
         let (fixed, following) = if follows { (Vec::new(), elements) } else { (disjoint(elements), Vec::new()) };
         Set { interval: true, fixed, following, ..Set::new(name, comment, key, data, Vec::new()) }

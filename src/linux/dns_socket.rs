@@ -119,11 +119,12 @@ impl Batch {
         self.arrived.clear();
         let mut slices = self.buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect::<Slices<_>>();
         let flags = MsgFlags::MSG_WAITFORONE;
-        let messages = match recvmmsg(socket.as_raw_fd(), &mut self.received, slices.0.iter_mut().flatten(), flags, None) {
-            Ok(messages) => messages,
-            Err(Errno::EINTR) => return Ok(0),
-            Err(error) => return Err(error.into()),
-        };
+        let messages =
+            match recvmmsg(socket.as_raw_fd(), &mut self.received, slices.0.iter_mut().flatten(), flags, None) {
+                Ok(messages) => messages,
+                Err(Errno::EINTR) => return Ok(0),
+                Err(error) => return Err(error.into()),
+            };
         for message in messages {
             let from = message.address.map_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), SocketAddrV4::from);
             self.arrived.push((from, message.bytes));

@@ -74,6 +74,9 @@ mod tests {
         let (hosts, problems) = read(&[folder.path().join("gone"), folder.path().to_owned(), good.clone()]);
         assert_eq!(hosts.len(), 1);
         assert_eq!(problems.len(), 3);
-        assert_eq!(problems[2].to_string(), format!("{}: line 2: the line does not start with an address", good.display()));
+        assert_eq!(
+            problems[2].to_string(),
+            format!("{}: line 2: the line does not start with an address", good.display())
+        );
     }
 }

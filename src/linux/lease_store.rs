@@ -104,8 +104,9 @@ impl LeaseStore {
         let mut notes = Vec::new();
         let (connection, bindings) = load(&path, now, &mut notes)?;
         let (commits, queue) = mpsc::channel();
-        let writer =
-            thread::Builder::new().name("leases".into()).spawn(move || write_until_closed(&path, connection, &queue))?;
+        let writer = thread::Builder::new()
+            .name("leases".into())
+            .spawn(move || write_until_closed(&path, connection, &queue))?;
         let store = LeaseStore { commits: Some(commits), writer: Some(writer) };
         Ok(Opened { store, bindings, notes })
     }

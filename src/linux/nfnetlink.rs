@@ -123,7 +123,8 @@ impl Channel {
         let mut elements = Vec::new();
         self.answers(|_, octets| {
             let list = find(octets, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
-            elements.extend(attributes(list).filter(|(kind, _)| *kind == NFTA_LIST_ELEM).map(|(_, body)| element(body)));
+            elements
+                .extend(attributes(list).filter(|(kind, _)| *kind == NFTA_LIST_ELEM).map(|(_, body)| element(body)));
         })?;
         Ok(elements)
     }
@@ -145,9 +146,11 @@ impl Channel {
         octets.extend(self.batch_mark(BATCH_END));
         self.send(&octets)?;
         let mut whole = None;
-        self.receive(|sequence, error| match sequence.checked_sub(first).and_then(|index| errors.get_mut(index as usize)) {
-            Some(slot) => *slot = error,
-            None => whole = error.or(whole.take()),
+        self.receive(|sequence, error| {
+            match sequence.checked_sub(first).and_then(|index| errors.get_mut(index as usize)) {
+                Some(slot) => *slot = error,
+                None => whole = error.or(whole.take()),
+            }
         })?;
         whole.map_or(Ok(errors), Err)
     }

@@ -9,7 +9,9 @@ use nix::errno::Errno;
 use super::nfnetlink::{
     Channel, DELSETELEM, NEWSETELEM, NLM_F_ACK, NLM_F_CREATE, UDATA_COMMENT, attribute, nested, string,
 };
-use crate::firewall::{Counter, Counters, Data, ElementChange, TABLE, plain_comment, wire_data, wire_lower, wire_upper};
+use crate::firewall::{
+    Counter, Counters, Data, ElementChange, TABLE, plain_comment, wire_data, wire_lower, wire_upper,
+};
 
 // linux/netfilter/nf_tables.h
 const LIST_TABLE: u16 = 1;
@@ -72,7 +74,8 @@ impl Elements {
                     messages.push((DELSETELEM, NLM_F_ACK, encode(change, false)));
                 }
                 sent.push((index, change.add));
-                let (kind, flags) = if change.add { (NEWSETELEM, NLM_F_ACK | NLM_F_CREATE) } else { (DELSETELEM, NLM_F_ACK) };
+                let (kind, flags) =
+                    if change.add { (NEWSETELEM, NLM_F_ACK | NLM_F_CREATE) } else { (DELSETELEM, NLM_F_ACK) };
                 messages.push((kind, flags, encode(change, change.add)));
             }
             let errors = self.0.batch(messages).context("cannot change set elements")?;

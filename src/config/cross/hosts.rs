@@ -61,7 +61,8 @@ pub(in crate::config) fn hosts(
             addresses.entry(ip.value).or_insert(index);
         }
     }
-    let nets = || networks.iter().enumerate().filter_map(|(index, network)| Some((network.address.as_ref()?.value, index)));
+    let nets =
+        || networks.iter().enumerate().filter_map(|(index, network)| Some((network.address.as_ref()?.value, index)));
     Reserved {
         addresses,
         routers: nets().map(|(net, index)| (net.addr(), index)).collect(),

@@ -69,7 +69,8 @@ impl Interfaces {
                 rows.push(row);
                 continue;
             };
-            let kept = before.iter().position(|old| old.socket.interface() == &**link && old.port.index() == port.index());
+            let kept =
+                before.iter().position(|old| old.socket.interface() == &**link && old.port.index() == port.index());
             let socket = match kept {
                 Some(index) => Ok(before.swap_remove(index).socket),
                 None => DhcpSocket::open(link),
@@ -87,8 +88,13 @@ impl Interfaces {
             }
             rows.push(row);
         }
-        let stale: Vec<String> =
-            pictures.health.borrow().keys().filter(|row| row.starts_with("dhcp ") && !rows.contains(row)).cloned().collect();
+        let stale: Vec<String> = pictures
+            .health
+            .borrow()
+            .keys()
+            .filter(|row| row.starts_with("dhcp ") && !rows.contains(row))
+            .cloned()
+            .collect();
         stale.iter().for_each(|row| pictures.forget_report(row));
         complete
     }

@@ -35,7 +35,9 @@ impl Teller {
         let name = binding.host_name.as_deref().unwrap_or("no name");
         match binding.mac {
             Some(mac) => tracing::info!("dhcp {}: {} {what} {mac} ({name})", binding.network, binding.address),
-            None => tracing::info!("dhcp {}: {} {what} {:?} ({name})", binding.network, binding.address, binding.client),
+            None => {
+                tracing::info!("dhcp {}: {} {what} {:?} ({name})", binding.network, binding.address, binding.client)
+            }
         }
     }
 

@@ -60,7 +60,8 @@ impl Listeners {
     /// Opens what is missing, closes what is no longer wanted, leaves the rest alone.
     pub(super) fn apply(&mut self, config: &Config, links: &Links) {
         self.wanted = config.networks.len();
-        let gone: Vec<_> = self.open.keys().filter(|name| !config.networks.iter().any(|n| n.name == **name)).cloned().collect();
+        let gone: Vec<_> =
+            self.open.keys().filter(|name| !config.networks.iter().any(|n| n.name == **name)).cloned().collect();
         for name in gone {
             self.open.remove(&name);
             self.engine.pictures.forget_report(&format!("dns {name}"));

@@ -57,7 +57,8 @@ impl Connections {
         let mut open = self.lock();
         let of_client = open.by_number.values().filter(|other| other.client == client).count();
         if of_client >= MOST_PER_CLIENT || open.by_number.len() >= MOST {
-            let candidates = open.by_number.iter().filter(|(_, other)| of_client < MOST_PER_CLIENT || other.client == client);
+            let candidates =
+                open.by_number.iter().filter(|(_, other)| of_client < MOST_PER_CLIENT || other.client == client);
             if let Some(oldest) = candidates.min_by_key(|(_, other)| other.active).map(|(&number, _)| number) {
                 if let Some(connection) = open.by_number.remove(&oldest) {
                     connection.close.cancel();

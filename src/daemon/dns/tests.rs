@@ -106,8 +106,7 @@ async fn serve(upstreams: &[SocketAddr], change: impl FnOnce(&mut Config)) -> Se
     let mut config = config();
     config.networks = vec![network("lo", "127.0.0.1/8", "home.arpa")];
     config.hosts.clear();
-    config.dns.upstreams =
-        upstreams.iter().map(|&server| Upstream { transport: Transport::Udp, server }).collect();
+    config.dns.upstreams = upstreams.iter().map(|&server| Upstream { transport: Transport::Udp, server }).collect();
     change(&mut config);
     let fixed = crate::desired::names::fixed(&config, &Hosts::default());
     let paths = Paths { config: "/".into(), state: "/".into(), runtime: "/".into() };
@@ -150,7 +149,10 @@ async fn a_miss_is_asked_once_and_then_cached() {
     assert!(read(&second).edns.is_none() && fake.asked() == 1);
     // Local names need nobody.
     assert_eq!(answers(&server.ask(question("gateway.home.arpa", RecordType::A, false)).await), ["A 127.0.0.1"]);
-    assert_eq!(read(&server.ask(question("nobody.home.arpa", RecordType::A, false)).await).metadata.response_code, ResponseCode::NXDomain);
+    assert_eq!(
+        read(&server.ask(question("nobody.home.arpa", RecordType::A, false)).await).metadata.response_code,
+        ResponseCode::NXDomain
+    );
     assert_eq!(fake.asked(), 1);
 }
 
@@ -296,7 +298,8 @@ async fn a_truncated_answer_is_fetched_over_tcp() {
     let udp = server.ask(question("big.example.net", RecordType::A, true)).await;
     assert!(read(&udp).metadata.truncation && answers(&udp).is_empty());
     let port = server.port;
-    let whole = tokio::task::spawn_blocking(move || over_tcp(port, &[question("big.example.net", RecordType::A, true)]));
+    let whole =
+        tokio::task::spawn_blocking(move || over_tcp(port, &[question("big.example.net", RecordType::A, true)]));
     assert_eq!(answers(&whole.await.unwrap()[0]).len(), 100);
 }
 
@@ -393,7 +396,10 @@ async fn strangers_are_not_answered_and_a_new_configuration_keeps_the_cache() {
     let fake = Fake::start(truthful());
     let server = serve(&[fake.address], |_| ()).await;
     server.ask(question("www.example.net", RecordType::A, false)).await;
-    server.pictures.config.send_modify(|config| Arc::make_mut(config).networks[0].address = "127.0.0.1/24".parse().unwrap());
+    server
+        .pictures
+        .config
+        .send_modify(|config| Arc::make_mut(config).networks[0].address = "127.0.0.1/24".parse().unwrap());
     let mut health = server.pictures.health.subscribe();
     health.wait_for(|table| table.contains_key("dns")).await.unwrap();
     let port = server.port;

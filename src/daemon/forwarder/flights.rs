@@ -7,8 +7,8 @@ use std::net::Ipv4Addr;
 use foldhash::fast::RandomState;
 
 use super::Waiter;
-use crate::dns::{Ask, Route};
 use crate::dns::wire::Key;
+use crate::dns::{Ask, Route};
 
 /// Questions under way.
 const MOST: usize = 4096;

@@ -116,7 +116,9 @@ fn wish(fixed: &FixedNames, config: &Config, binding: &Binding) -> Wish {
         };
     }
     let Some(label) = binding.host_name.clone().filter(|label| !label.is_empty()) else { return Wish::Nothing };
-    let Some(name) = full(&label).filter(|_| is_ldh_label(&label)) else { return Wish::Refused(label, Refused::NoLabel) };
+    let Some(name) = full(&label).filter(|_| is_ldh_label(&label)) else {
+        return Wish::Refused(label, Refused::NoLabel);
+    };
     if RESERVED.contains(&&*label) {
         return Wish::Refused(label, Refused::Reserved);
     }
@@ -182,7 +184,12 @@ fn same_names(older: &Binding, newer: &Binding) -> bool {
 }
 
 /// The names after the leases changed from `older` to `newer`: costs what the change costs. The events are for the log.
-pub fn publish(names: &LocalNames, config: &Config, older: &Bindings, newer: &Bindings) -> (LocalNames, Vec<NameEvent>) {
+pub fn publish(
+    names: &LocalNames,
+    config: &Config,
+    older: &Bindings,
+    newer: &Bindings,
+) -> (LocalNames, Vec<NameEvent>) {
     let mut names = names.clone();
     let mut events = Vec::new();
     let mut changes = SharedMap::difference(older, newer);
@@ -203,7 +210,12 @@ pub fn publish(names: &LocalNames, config: &Config, older: &Bindings, newer: &Bi
 
 /// The names of a new configuration or new hosts files: everything anew, but who held a name before keeps it.
 /// Only what differs from before is told.
-pub fn rebuild(before: &LocalNames, fixed: FixedNames, config: &Config, bindings: &Bindings) -> (LocalNames, Vec<NameEvent>) {
+pub fn rebuild(
+    before: &LocalNames,
+    fixed: FixedNames,
+    config: &Config,
+    bindings: &Bindings,
+) -> (LocalNames, Vec<NameEvent>) {
     let mut names = LocalNames::new(fixed);
     let mut events = Vec::new();
     let mut all: Vec<&Arc<Binding>> = bindings.iter().map(|(_, binding)| binding).collect();

@@ -33,7 +33,10 @@ fn house(change: impl FnOnce(&mut Config)) -> House {
         record("override.example.com", RecordData::Address("192.168.1.9".parse().unwrap())),
         record("txt.home.arpa", RecordData::Txt(vec!["v=1".into()])),
         record("home.arpa", RecordData::Mx { preference: 10, exchange: name("mail.home.arpa") }),
-        record("_ldap._tcp.home.arpa", RecordData::Srv { priority: 1, weight: 2, port: 389, target: name("nas.home.arpa") }),
+        record(
+            "_ldap._tcp.home.arpa",
+            RecordData::Srv { priority: 1, weight: 2, port: 389, target: name("nas.home.arpa") },
+        ),
     ];
     let server = Upstream { transport: Transport::Udp, server: "10.0.0.53:53".parse().unwrap() };
     config.dns.forward = vec![
@@ -96,7 +99,11 @@ fn local_names_answer_every_type_they_have() {
     assert_eq!(house.records("web.home.arpa", T::CNAME), ["CNAME nas.home.arpa."]);
     assert_eq!(house.records("scanner", T::AAAA), ["AAAA 2001:db8::7"]);
     assert_eq!(house.records("scanner.home.arpa", T::A), ["A 192.168.1.77"]);
-    assert_eq!(house.records("printer.test", T::A), ["A 192.168.1.77"], "the file of the person comes before the RFC's never");
+    assert_eq!(
+        house.records("printer.test", T::A),
+        ["A 192.168.1.77"],
+        "the file of the person comes before the RFC's never"
+    );
     assert_eq!(house.records("txt.home.arpa", T::TXT), ["TXT v=1"]);
     assert_eq!(house.records("home.arpa", T::MX), ["MX 10 mail.home.arpa."]);
     assert_eq!(house.records("_ldap._tcp.home.arpa", T::SRV), ["SRV 1 2 389 nas.home.arpa."]);
@@ -142,9 +149,21 @@ fn what_is_ours_and_unknown_does_not_exist() {
 fn special_names_never_leak() {
     let house = house(|_| ());
     for full in [
-        "printer.local", "x.onion", "y.invalid", "z.test", "a.internal", "b.alt", "_dns.resolver.arpa", "wpad", "com",
-        "1.2.3.172.16.172.in-addr.arpa", "1.1.16.172.in-addr.arpa", "9.9.169.254.in-addr.arpa", "1.1.254.169.in-addr.arpa",
-        "1.1.64.100.in-addr.arpa", "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa",
+        "printer.local",
+        "x.onion",
+        "y.invalid",
+        "z.test",
+        "a.internal",
+        "b.alt",
+        "_dns.resolver.arpa",
+        "wpad",
+        "com",
+        "1.2.3.172.16.172.in-addr.arpa",
+        "1.1.16.172.in-addr.arpa",
+        "9.9.169.254.in-addr.arpa",
+        "1.1.254.169.in-addr.arpa",
+        "1.1.64.100.in-addr.arpa",
+        "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa",
     ] {
         if full.starts_with("9.9.") {
             assert!(house.route(full, RecordType::PTR).is_some(), "{full} is nobody's");
@@ -186,7 +205,8 @@ fn without_recursion_only_local_names_are_answered() {
     let Incoming::Query(query) = read_query(&message) else { panic!() };
     let mut out = Vec::new();
     let asker = Asker { network: Some(0), limit: 1232 };
-    let decided = answer(&query, &asker, &house.names, &house.zones, |_| panic!("the cache tells what others asked"), &mut out);
+    let decided =
+        answer(&query, &asker, &house.names, &house.zones, |_| panic!("the cache tells what others asked"), &mut out);
     assert_eq!(decided, Answer::Ready(Reason::NotRecursive));
     assert_eq!(read(&out).metadata.response_code, ResponseCode::Refused);
 }
@@ -209,9 +229,8 @@ fn an_alias_that_leads_outside_is_joined_with_the_cache() {
     let length = head.len();
     let body = [&head[..], b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x01\x2c\x00\x04\xc0\x00\x02\x07"].concat();
     let entry = Entry::new(&key, &body, length, &[(length + 6) as u16], [1, 0, 0], 0, 300, None);
-    let hit = |asked: &Key| {
-        (*asked == key).then(|| Hit { entry: entry.clone(), age: 100, freshness: Freshness::Fresh })
-    };
+    let hit =
+        |asked: &Key| (*asked == key).then(|| Hit { entry: entry.clone(), age: 100, freshness: Freshness::Fresh });
     let second = answer(&query, &asker, &house.names, &house.zones, hit, &mut out);
     assert_eq!(second, Answer::Ready(Reason::Local(Source::Config)));
     assert_eq!(answers(&out), ["CNAME www.example.net.", "A 192.0.2.7"]);

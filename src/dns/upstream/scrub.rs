@@ -244,7 +244,10 @@ fn hints(rdata: &[u8]) -> Vec<IpAddr> {
         match key {
             4 => found.extend(value.chunks_exact(4).map(|c| IpAddr::from([c[0], c[1], c[2], c[3]]))),
             6 => found.extend(
-                value.chunks_exact(16).filter_map(|c| <[u8; 16]>::try_from(c).ok()).map(|c| IpAddr::V6(Ipv6Addr::from(c))),
+                value
+                    .chunks_exact(16)
+                    .filter_map(|c| <[u8; 16]>::try_from(c).ok())
+                    .map(|c| IpAddr::V6(Ipv6Addr::from(c))),
             ),
             _ => {}
         }

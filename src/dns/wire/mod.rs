@@ -6,10 +6,10 @@ mod query;
 mod records;
 mod writer;
 
-pub(crate) use name::{is_within, labels, suffixes};
 pub use name::{NameBuf, WireName, read_name, reverse_address, skip_name};
+pub(crate) use name::{is_within, labels, suffixes};
 pub use query::{Incoming, Key, Query, Refusal, read_query};
-pub use records::{Message, Record, RdataPart, rdata_parts};
+pub use records::{Message, RdataPart, Record, rdata_parts};
 pub(crate) use writer::finish;
 pub use writer::{ExtendedError, Owner, Section, Writer, write_refusal};
 

@@ -212,7 +212,8 @@ pub fn reverse_address(wire: &[u8]) -> Option<IpAddr> {
         let mut octets = [0; 4];
         let mut found = 0;
         for label in labels(rest) {
-            let plain = label.len() <= 3 && label.iter().all(u8::is_ascii_digit) && (label.len() == 1 || label[0] != b'0');
+            let plain =
+                label.len() <= 3 && label.iter().all(u8::is_ascii_digit) && (label.len() == 1 || label[0] != b'0');
             let text = std::str::from_utf8(label).ok().filter(|_| plain)?;
             *octets.get_mut(3usize.checked_sub(found)?)? = text.parse().ok()?;
             found += 1;

@@ -41,8 +41,11 @@ impl Key {
         let mut key = Key { bytes: [0; 258], name_len: u8::try_from(name.len()).ok()? };
         key.bytes[..name.len()].copy_from_slice(name);
         let [high, low] = qtype.to_be_bytes();
-        key.bytes[name.len()..name.len() + 3]
-            .copy_from_slice(&[high, low, u8::from(dnssec_ok) | u8::from(checking_disabled) << 1]);
+        key.bytes[name.len()..name.len() + 3].copy_from_slice(&[
+            high,
+            low,
+            u8::from(dnssec_ok) | u8::from(checking_disabled) << 1,
+        ]);
         Some(key)
     }
 

@@ -70,8 +70,13 @@ fn pointers_lead_backwards_and_end() {
 fn reverse_names_are_addresses_only_when_whole() {
     let address = |text: &str| reverse_address(WireName::new(&DomainName::parse(text).unwrap()).as_bytes());
     assert_eq!(address("10.1.168.192.in-addr.arpa"), Some("192.168.1.10".parse().unwrap()));
-    for other in ["1.168.192.in-addr.arpa", "1.10.1.168.192.in-addr.arpa", "010.1.168.192.in-addr.arpa", "256.1.1.1.in-addr.arpa", "in-addr.arpa"]
-    {
+    for other in [
+        "1.168.192.in-addr.arpa",
+        "1.10.1.168.192.in-addr.arpa",
+        "010.1.168.192.in-addr.arpa",
+        "256.1.1.1.in-addr.arpa",
+        "in-addr.arpa",
+    ] {
         assert_eq!(address(other), None, "{other}");
     }
     let v6 = "5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";

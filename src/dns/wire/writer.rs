@@ -145,7 +145,14 @@ impl<'b> Writer<'b> {
     }
 
     /// Ends the answer: flags, counts, OPT where the client speaks EDNS; where it is longer than `limit`, only the question stays, with TC.
-    pub fn finish(self, query: &Query<'_>, limit: usize, authoritative: bool, rcode: u16, error: Option<ExtendedError>) {
+    pub fn finish(
+        self,
+        query: &Query<'_>,
+        limit: usize,
+        authoritative: bool,
+        rcode: u16,
+        error: Option<ExtendedError>,
+    ) {
         finish(self.out, query, self.counts, limit, authoritative, rcode, error);
     }
 
