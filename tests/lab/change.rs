@@ -175,7 +175,9 @@ fn every_way_of_saving_the_file_is_noticed() {
     std::fs::write(etc.join("one/labgate.toml"), domain("signal.example.net")).expect("a write");
     gateway_hup.gateway().expect("the gateway").signal(nix::sys::signal::Signal::SIGHUP).expect("SIGHUP");
     let web1 = gateway_hup.host("web1").expect("web1");
-    eventually("signal.example.net", 10, || dig(&web1, &["@192.168.30.1", "web1.signal.example.net"]) == "192.168.30.10");
+    eventually("signal.example.net", 10, || {
+        dig(&web1, &["@192.168.30.1", "web1.signal.example.net"]) == "192.168.30.10"
+    });
 }
 
 #[test]
@@ -189,7 +191,8 @@ fn a_single_file_that_is_bind_mounted_as_into_a_container_is_noticed_too() {
     let (from, to) = (outside.to_string_lossy().into_owned(), lab.config_path().to_string_lossy().into_owned());
     lab.router().expect("the gateway").run(&["mount", "--bind", &from, &to]).expect("a bind mount");
     lab.start_gateway().expect("the gateway starts");
-    std::fs::write(&outside, format!("[gateway]\ndomain = \"bound.example.net\"\n{}", large(""))).expect("an edit outside");
+    std::fs::write(&outside, format!("[gateway]\ndomain = \"bound.example.net\"\n{}", large("")))
+        .expect("an edit outside");
     let web1 = lab.host("web1").expect("web1");
     eventually("bound.example.net", 10, || dig(&web1, &["@192.168.30.1", "web1.bound.example.net"]) == "192.168.30.10");
 }
