@@ -181,6 +181,7 @@ impl Task {
                 Output::Grant(grant) => self.journal.push(Effect::Grant(grant)),
                 Output::Ended(ended) => self.journal.push(Effect::Ended(ended)),
                 Output::Updated(bindings) => self.journal.push(Effect::Updated(bindings)),
+                Output::Forgotten(addresses) => self.journal.push(Effect::Forgotten(addresses)),
                 Output::Probe { network, address } => self.interfaces.probe(network, address, now),
                 Output::Event(event) => self.teller.event(&event, now),
             }
@@ -218,6 +219,7 @@ impl Task {
                     }
                     self.teller.ended(ended, now);
                 }
+                Effect::Forgotten(_) => {}
                 Effect::Updated(bindings) => {
                     renewals_only = false;
                     for binding in bindings {
@@ -236,6 +238,10 @@ impl Task {
         for effect in effects {
             if let Effect::Grant(grant) = effect {
                 self.interfaces.send(&grant.ack);
+                if grant.moves {
+                    self.server.handle_committed(&grant.binding, now);
+                    self.take_outputs(now);
+                }
             }
         }
     }

@@ -91,20 +91,25 @@ impl Server {
             expires_unix: lease.map(|lease| now.unix + lease.as_secs()),
             acknowledged_unix: now.unix,
         });
-        for other in self.table.all_of_client(&client.key, &scope.prefix) {
-            if other != address {
-                self.end(other, EndReason::Moved, None, now);
-            }
-        }
         let name = binding.host_name.clone();
         let ack = self.answer(MessageType::Ack, scope, client, Some(address.into()), Some(lease), name.as_deref());
         let former = self.table.set(address, Some(Slot::Live(binding.clone())));
         let same = matches!(former, Some(Slot::Live(former)) if former.client == binding.client);
         let reserved = self.plan.hosts.reserved_for(address).is_some();
-        self.outputs.push_back(Output::Grant(Grant { binding, ack, reserved }));
+        let moves = self.table.all_of_client(&client.key, &scope.prefix).iter().any(|other| *other != address);
+        self.outputs.push_back(Output::Grant(Grant { binding, ack, reserved, moves }));
         self.contests.remove(&address);
         if !same {
             self.look_at_room(scope, client);
+        }
+    }
+
+    /// Ends what a client held in the network before it moved to the address of `binding`.
+    pub(super) fn leave_others(&mut self, scope: &Scope, binding: &Binding, now: Now) {
+        for other in self.table.all_of_client(&binding.client, &scope.prefix) {
+            if other != u32::from(binding.address) {
+                self.end(other, EndReason::Moved, None, now);
+            }
         }
     }
 

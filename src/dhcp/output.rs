@@ -18,6 +18,8 @@ pub enum Output {
     Ended(Ended),
     /// The same leases with other words or times: to be stored, and shown where they are live.
     Updated(Vec<Arc<Binding>>),
+    /// Of these addresses nothing is remembered any more; nor should the store.
+    Forgotten(Vec<Ipv4Addr>),
     /// Ask by ARP whether somebody uses the address; an answer goes to [`super::Server::handle_conflict`].
     Probe {
         /// Index into [`crate::config::Config::networks`].
@@ -39,6 +41,9 @@ pub struct Grant {
     pub ack: Reply,
     /// Whether the address is reserved for the client: the configuration remembers such a lease, if the store cannot.
     pub reserved: bool,
+    /// Whether the client leaves another address for this one: [`super::Server::handle_committed`] is to be called when the lease is
+    /// durable. Until then the client holds both, for it may never hear of this one.
+    pub moves: bool,
 }
 
 /// A lease that is over.

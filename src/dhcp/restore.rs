@@ -11,11 +11,11 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashSet;
+use hashbrown::HashMap;
 
 use super::output::{Event, Output};
 use super::server::Server;
-use super::table::Slot;
+use super::table::{Offer, Slot};
 use crate::model::{Binding, Now, UnixSeconds};
 
 /// No clock that is set shows less: 2023-11-14.
@@ -24,49 +24,65 @@ const SET: UnixSeconds = 1_700_000_000;
 const JUMP_SECONDS: i64 = 3;
 
 impl Server {
-    pub(super) fn restore(&mut self, mut stored: Vec<Binding>, now: Now) {
+    pub(super) fn restore(&mut self, stored: Vec<Binding>, now: Now) {
         let newest = stored.iter().map(|binding| binding.acknowledged_unix).max().unwrap_or(0);
         let reference = now.unix.max(newest);
         let mut told_wrong = now.unix < newest;
-        stored.sort_by_key(|binding| (Reverse(binding.acknowledged_unix), binding.address));
-        // Leases that are over keep their order, however short the machine has been up.
-        let mut over: Vec<(UnixSeconds, u32)> = Vec::new();
-        let mut holders = HashSet::new();
-        let plan = Arc::clone(&self.plan);
+        let (mut live, mut over) = (Vec::new(), Vec::new());
         for mut binding in stored {
-            let address = u32::from(binding.address);
-            let network = plan.scope_of(address).map(|scope| scope.network);
-            // A client that moved holds only its newest address.
-            if !holders.insert((network, binding.client.clone())) && network.is_some() {
-                continue;
-            }
             let Some(ends) = binding.expires_unix else {
-                self.table.set(address, Some(Slot::Live(Arc::new(binding))));
+                live.push(binding);
                 continue;
             };
             let whole = ends.saturating_sub(binding.acknowledged_unix);
             let same_era = (binding.acknowledged_unix < SET) == (reference < SET);
             told_wrong |= !same_era && whole > 0;
             let left = if same_era { ends.saturating_sub(reference).min(whole) } else { whole };
-            binding.expires = Some(now.instant + Duration::from_secs(left));
             if left > 0 {
-                self.table.set(address, Some(Slot::Live(Arc::new(binding))));
+                binding.expires = Some(now.instant + Duration::from_secs(left));
+                live.push(binding);
             } else {
-                over.push((ends, address));
-                self.table.set(address, Some(Slot::Past(Arc::new(binding))));
+                over.push(binding);
             }
         }
-        over.sort_unstable();
-        for (index, (_, address)) in over.into_iter().enumerate() {
-            if let Some(Slot::Past(binding)) = self.table.get(address) {
-                let ordered = Binding { expires: Some(Duration::from_nanos(index as u64)), ..Binding::clone(binding) };
-                self.table.set(address, Some(Slot::Past(Arc::new(ordered))));
-            }
-        }
+        self.restore_live(live);
+        self.restore_over(over);
         if told_wrong {
             self.tell_times_anew(now);
         }
         self.rename_networks();
+    }
+
+    /// Leases that last. A client that moved holds its newest address only; of two in one second it may hold either.
+    fn restore_live(&mut self, mut live: Vec<Binding>) {
+        live.sort_by_key(|binding| Reverse(binding.acknowledged_unix));
+        let mut newest_of = HashMap::new();
+        for binding in live {
+            let address = u32::from(binding.address);
+            let network = self.plan.scope_of(address).map(|scope| scope.network);
+            let newest = *newest_of.entry((network, binding.client.clone())).or_insert(binding.acknowledged_unix);
+            if binding.acknowledged_unix == newest || network.is_none() {
+                self.table.set(address, Some(Slot::Live(Arc::new(binding))));
+            } else {
+                self.table.forgotten.push(binding.address);
+            }
+        }
+    }
+
+    /// Leases that are over: remembered where their client has no other. They keep their order, however short the machine has been up.
+    fn restore_over(&mut self, mut over: Vec<Binding>) {
+        over.sort_by_key(|binding| (binding.expires_unix, binding.address));
+        for (place, mut binding) in over.into_iter().enumerate().rev() {
+            let address = u32::from(binding.address);
+            let scope = self.plan.scope_of(address);
+            let has_newer = scope.is_some_and(|scope| self.table.of_client(&binding.client, &scope.prefix).is_some());
+            if has_newer {
+                self.table.forgotten.push(binding.address);
+            } else {
+                binding.expires = Some(Duration::from_nanos(place as u64));
+                self.table.set(address, Some(Slot::Past(Arc::new(binding))));
+            }
+        }
     }
 
     /// Looks whether the wall clock went another way than the one that does not jump.
@@ -99,15 +115,20 @@ impl Server {
             self.table.set(binding.address.into(), Some(Slot::Live(binding.clone())));
             told.push(binding);
         }
-        let past: Vec<Arc<Binding>> = self.table.past_bindings().cloned().collect();
-        for binding in past {
+        let past: Vec<(Slot, Arc<Binding>)> =
+            self.table.past_slots().map(|(slot, binding)| (slot.clone(), binding.clone())).collect();
+        for (slot, binding) in past {
             let ends = binding.expires_unix.unwrap_or(now.unix).min(now.unix);
             if binding.acknowledged_unix <= ends && binding.expires_unix == Some(ends) {
                 continue;
             }
             let acknowledged_unix = binding.acknowledged_unix.min(ends);
             let binding = Arc::new(Binding { expires_unix: Some(ends), acknowledged_unix, ..Binding::clone(&binding) });
-            self.table.set(binding.address.into(), Some(Slot::Past(binding.clone())));
+            let slot = match slot {
+                Slot::Offered(offer) => Slot::Offered(Box::new(Offer { former: Some(binding.clone()), ..*offer })),
+                _ => Slot::Past(binding.clone()),
+            };
+            self.table.set(binding.address.into(), Some(slot));
             told.push(binding);
         }
         if !told.is_empty() {

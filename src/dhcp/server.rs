@@ -182,6 +182,15 @@ impl Server {
         true
     }
 
+    /// A lease by which its client moves ([`super::Grant::moves`]) is durable: the client leaves its other addresses of the network.
+    pub fn handle_committed(&mut self, binding: &Binding, now: Now) {
+        self.observe(now);
+        let plan = Arc::clone(&self.plan);
+        if let Some(scope) = plan.scope_of(binding.address.into()) {
+            self.leave_others(scope, binding, now);
+        }
+    }
+
     /// The store could not keep this lease and the client was not told: it never was.
     pub fn handle_uncommitted(&mut self, binding: &Arc<Binding>, now: Now) {
         self.observe(now);
@@ -196,7 +205,7 @@ impl Server {
     pub fn handle_timeout(&mut self, now: Now) {
         self.observe(now);
         while let Some(address) = self.table.due(now.instant) {
-            match self.table.set(address, None) {
+            match self.table.get(address).cloned() {
                 Some(Slot::Live(binding)) => {
                     self.table.set(address, Some(Slot::Past(binding.clone())));
                     self.outputs.push_back(Output::Ended(Ended { binding, reason: EndReason::Expired }));
@@ -205,6 +214,7 @@ impl Server {
                     self.table.set(address, offer.former.map(Slot::Past));
                 }
                 Some(Slot::Quarantined(_)) => {
+                    self.table.set(address, None);
                     self.withheld.iter_mut().for_each(|withheld| withheld.retain(|found| *found != address));
                 }
                 Some(Slot::Past(_)) | None => {}
@@ -219,7 +229,9 @@ impl Server {
 
     /// The next effect.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let forgotten = &mut self.table.forgotten;
+        let forget = || (!forgotten.is_empty()).then(|| Output::Forgotten(std::mem::take(forgotten)));
+        self.outputs.pop_front().or_else(forget)
     }
 
     /// What came in, went out, and was dropped.

@@ -57,6 +57,15 @@ impl Slot {
         }
     }
 
+    /// Whether the store has a row of it.
+    fn is_stored(&self) -> bool {
+        match self {
+            Slot::Live(_) | Slot::Past(_) => true,
+            Slot::Offered(offer) => offer.former.is_some(),
+            Slot::Quarantined(_) => false,
+        }
+    }
+
     /// How well it speaks for giving the address to its client again.
     fn rank(&self) -> u8 {
         match self {
@@ -84,6 +93,8 @@ pub(super) struct Table {
     order: Vec<(u32, usize)>,
     reserved: Arc<Hosts>,
     live: usize,
+    /// Addresses of whose last lease nothing is known any more.
+    pub forgotten: Vec<Ipv4Addr>,
 }
 
 impl Table {
@@ -97,6 +108,7 @@ impl Table {
             order: Vec::new(),
             reserved: Arc::default(),
             live: 0,
+            forgotten: Vec::new(),
         }
     }
 
@@ -146,9 +158,11 @@ impl Table {
         })
     }
 
-    pub fn past_bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
+    /// Leases that are over, with what their addresses are now.
+    pub fn past_slots(&self) -> impl Iterator<Item = (&Slot, &Arc<Binding>)> {
         self.slots.values().filter_map(|slot| match slot {
-            Slot::Past(binding) => Some(binding),
+            Slot::Past(binding) => Some((slot, binding)),
+            Slot::Offered(offer) => offer.former.as_ref().map(|former| (slot, former)),
             _ => None,
         })
     }
@@ -187,6 +201,10 @@ impl Table {
             None => self.slots.remove(&address),
         };
         self.live = self.live + usize::from(is_live) - usize::from(matches!(old, Some(Slot::Live(_))));
+        let stored = self.slots.get(&address).is_some_and(Slot::is_stored);
+        if old.as_ref().is_some_and(Slot::is_stored) && !stored {
+            self.forgotten.push(address.into());
+        }
         if let Some(pool) = pool.map(|index| &mut self.pools[index]) {
             match &old {
                 None => pool.take_never_held(address),

@@ -6,12 +6,13 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use rusqlite::{Connection, OpenFlags, Row, params};
+use rusqlite::{Connection, OpenFlags, params};
 use tokio::sync::oneshot;
 
 use crate::model::{Binding, ClientKey, UnixSeconds};
@@ -70,8 +71,27 @@ pub struct Opened {
     pub notes: Vec<String>,
 }
 
+/// One change of the table.
+#[derive(Clone, Debug)]
+pub enum Row {
+    /// A lease as it is now.
+    Put(Arc<Binding>),
+    /// Nothing is known of the address any more.
+    Delete(Ipv4Addr),
+}
+
+impl Row {
+    /// The address it is about.
+    pub fn address(&self) -> Ipv4Addr {
+        match self {
+            Row::Put(binding) => binding.address,
+            Row::Delete(address) => *address,
+        }
+    }
+}
+
 struct Commit {
-    rows: Vec<Arc<Binding>>,
+    rows: Vec<Row>,
     done: oneshot::Sender<Result<(), String>>,
 }
 
@@ -112,7 +132,7 @@ impl LeaseStore {
     }
 
     /// Writes leases; the receiver hears when they are on the disk, or in words why they are not. Commits end in the order they began.
-    pub fn commit(&self, rows: Vec<Arc<Binding>>) -> oneshot::Receiver<Result<(), String>> {
+    pub fn commit(&self, rows: Vec<Row>) -> oneshot::Receiver<Result<(), String>> {
         let (done, receiver) = oneshot::channel();
         // A thread that is gone drops `done`, which the receiver hears.
         let _ = self.commits.as_ref().map(|commits| commits.send(Commit { rows, done }));
@@ -204,7 +224,7 @@ fn load(
             };
             notes.push(format!("{shown} is damaged ({error}); {aside}; {} leases could be saved", saved.len()));
             let mut connection = connect_whole(path).ok();
-            let rows: Vec<Arc<Binding>> = saved.iter().cloned().map(Arc::new).collect();
+            let rows: Vec<Row> = saved.iter().cloned().map(|binding| Row::Put(Arc::new(binding))).collect();
             if let Some(Err(error)) = connection.as_mut().map(|connection| put(connection, &mut rows.iter())) {
                 notes.push(format!("{shown} cannot be written: {error}"));
             }
@@ -267,7 +287,7 @@ fn read_all(connection: &Connection, leniently: bool) -> rusqlite::Result<(Vec<B
     }
 }
 
-fn read_row(row: &Row<'_>, networks: &mut Vec<Arc<str>>) -> Option<Binding> {
+fn read_row(row: &rusqlite::Row<'_>, networks: &mut Vec<Arc<str>>) -> Option<Binding> {
     let network: String = row.get(3).ok()?;
     let network = match networks.iter().find(|known| ***known == *network) {
         Some(known) => known.clone(),
@@ -294,12 +314,20 @@ fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
     text.split(':').map(|octet| u8::from_str_radix(octet, 16).ok()).collect()
 }
 
-fn put(connection: &mut Connection, rows: &mut dyn Iterator<Item = &Arc<Binding>>) -> rusqlite::Result<()> {
+fn put(connection: &mut Connection, rows: &mut dyn Iterator<Item = &Row>) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     {
-        let mut statement = transaction.prepare_cached(PUT)?;
-        for binding in rows {
-            statement.execute(params![
+        let mut put = transaction.prepare_cached(PUT)?;
+        let mut delete = transaction.prepare_cached("DELETE FROM lease WHERE address = ?1")?;
+        for row in rows {
+            let binding = match row {
+                Row::Put(binding) => binding,
+                Row::Delete(address) => {
+                    delete.execute([address.to_string()])?;
+                    continue;
+                }
+            };
+            put.execute(params![
                 binding.address.to_string(),
                 format!("{:?}", binding.client),
                 binding.mac.map(|mac| mac.to_string()),

@@ -1,7 +1,7 @@
-use std::net::Ipv4Addr;
-
 use super::*;
 use crate::model::MacAddr;
+
+type Damage<'a> = &'a dyn Fn(&mut Vec<u8>);
 
 fn binding(last: u8) -> Arc<Binding> {
     Arc::new(Binding {
@@ -9,7 +9,7 @@ fn binding(last: u8) -> Arc<Binding> {
         client: ClientKey::from_identifier(&[1, 0x52, 0x54, 0, 0, 0, last]),
         mac: Some(MacAddr([0x52, 0x54, 0, 0, 0, last])),
         network: "lan".into(),
-        host_name: (last % 2 == 0).then(|| format!("host-{last}").into()),
+        host_name: last.is_multiple_of(2).then(|| format!("host-{last}").into()),
         expires: None,
         expires_unix: (last != 9).then_some(2_000_000_000),
         acknowledged_unix: 1_999_956_800,
@@ -17,7 +17,7 @@ fn binding(last: u8) -> Arc<Binding> {
 }
 
 fn committed(store: &LeaseStore, rows: Vec<Arc<Binding>>) -> Result<(), String> {
-    store.commit(rows).blocking_recv().expect("the thread answers")
+    store.commit(rows.into_iter().map(Row::Put).collect()).blocking_recv().expect("the thread answers")
 }
 
 fn folder_with(count: u8) -> tempfile::TempDir {
@@ -35,7 +35,10 @@ fn sorted(mut bindings: Vec<Binding>) -> Vec<Binding> {
 
 #[test]
 fn what_was_committed_is_there_again() {
-    let folder = folder_with(20);
+    let folder = folder_with(21);
+    let opened = LeaseStore::open(folder.path(), 5).unwrap();
+    opened.store.commit(vec![Row::Delete(binding(20).address)]).blocking_recv().unwrap().unwrap();
+    drop(opened);
     let opened = LeaseStore::open(folder.path(), 5).unwrap();
     let wanted: Vec<Binding> = (0..20).map(|last| Binding::clone(&binding(last))).collect();
     assert_eq!(sorted(opened.bindings), wanted);
@@ -70,7 +73,8 @@ fn commits_without_a_clean_end_are_kept() {
 #[test]
 fn damaged_files_are_kept_aside_and_the_store_goes_on() {
     let zeroes = |bytes: &mut Vec<u8>| bytes.fill(0);
-    let random = |bytes: &mut Vec<u8>| bytes.iter_mut().enumerate().for_each(|(i, byte)| *byte = (i * 7919 >> 3) as u8);
+    let random =
+        |bytes: &mut Vec<u8>| bytes.iter_mut().enumerate().for_each(|(i, byte)| *byte = ((i * 7919) >> 3) as u8);
     let truncated = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2 + 100);
     let stub = |bytes: &mut Vec<u8>| bytes.truncate(10);
     let empty = |bytes: &mut Vec<u8>| bytes.clear();
@@ -78,7 +82,7 @@ fn damaged_files_are_kept_aside_and_the_store_goes_on() {
         let half = bytes.len() / 2;
         bytes[half..].fill(0);
     };
-    let cases: [(&str, &dyn Fn(&mut Vec<u8>)); 6] = [
+    let cases: [(&str, Damage); 6] = [
         ("all NUL", &zeroes),
         ("random", &random),
         ("truncated", &truncated),

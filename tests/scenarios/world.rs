@@ -128,6 +128,10 @@ impl World {
                     }
                     self.write(&grant.binding);
                     self.granted += 1;
+                    if grant.moves {
+                        let now = self.now;
+                        self.server()?.handle_committed(&grant.binding, now);
+                    }
                     self.shown.insert(grant.binding.address, grant.binding);
                     self.replies.push_back(grant.ack);
                 }
@@ -144,6 +148,7 @@ impl World {
                         }
                     }
                 }
+                Output::Forgotten(addresses) => addresses.iter().for_each(|address| drop(self.disk.remove(address))),
                 Output::Probe { address, .. } => self.probes.push(address),
                 Output::Event(event) => self.events.push(event),
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::dhcp::{EndReason, Ended, Grant};
-use crate::linux::lease_store::LeaseStore;
+use crate::linux::lease_store::{LeaseStore, Row};
 use crate::model::Binding;
 
 /// Commits under way: one that is written and one that is ready when it is done. Whatever comes meanwhile shares the next.
@@ -21,11 +21,12 @@ pub(super) enum Effect {
     Grant(Grant),
     Ended(Ended),
     Updated(Vec<Arc<Binding>>),
+    Forgotten(Vec<Ipv4Addr>),
 }
 
 struct Flight {
     effects: Vec<Effect>,
-    owed: Vec<Arc<Binding>>,
+    owed: Vec<Row>,
     done: oneshot::Receiver<Result<(), String>>,
 }
 
@@ -35,7 +36,7 @@ pub(super) struct Journal {
     waiting: Vec<Effect>,
     flights: VecDeque<Flight>,
     /// Leases the disk does not know yet although they are in effect: told from memory while it could not be written.
-    owed: HashMap<Ipv4Addr, Arc<Binding>>,
+    owed: HashMap<Ipv4Addr, Row>,
 }
 
 impl Journal {
@@ -77,11 +78,8 @@ impl Journal {
 
     fn begin(&mut self) {
         let effects = std::mem::take(&mut self.waiting);
-        let owed: Vec<Arc<Binding>> = self.owed.drain().map(|(_, binding)| binding).collect();
-        let mut rows = owed.clone();
-        for effect in &effects {
-            rows.extend_from_slice(effect.rows());
-        }
+        let owed: Vec<Row> = self.owed.drain().map(|(_, row)| row).collect();
+        let rows = owed.iter().cloned().chain(effects.iter().flat_map(Effect::rows)).collect();
         let done = self.store.commit(rows);
         self.flights.push_back(Flight { effects, owed, done });
     }
@@ -92,30 +90,35 @@ impl Journal {
         let result = (&mut flight.done).await.unwrap_or_else(|_| Err("the thread that writes leases is gone".into()));
         let flight = self.flights.pop_front().unwrap_or_else(|| unreachable!("the front was just looked at"));
         if result.is_err() {
-            for binding in flight.owed {
-                self.owed.entry(binding.address).or_insert(binding);
+            for row in flight.owed {
+                self.owed.entry(row.address()).or_insert(row);
+            }
+        } else {
+            // A commit that began before this one may have failed and left older rows of the same addresses.
+            for row in flight.effects.iter().flat_map(Effect::rows) {
+                self.owed.remove(&row.address());
             }
         }
         (flight.effects, result)
     }
 
     /// Leases that are in effect although the disk could not take them.
-    pub fn owe(&mut self, rows: &[Arc<Binding>]) {
-        for binding in rows {
-            self.owed.insert(binding.address, binding.clone());
-        }
+    pub fn owe(&mut self, rows: Vec<Row>) {
+        self.owed.extend(rows.into_iter().map(|row| (row.address(), row)));
     }
 }
 
 impl Effect {
     /// What the disk is to know.
-    pub fn rows(&self) -> &[Arc<Binding>] {
+    pub fn rows(&self) -> Vec<Row> {
+        let put = |binding: &Arc<Binding>| Row::Put(binding.clone());
         match self {
-            Effect::Grant(grant) => std::slice::from_ref(&grant.binding),
+            Effect::Grant(grant) => vec![put(&grant.binding)],
             // The disk knows since the grant when the lease ends.
-            Effect::Ended(Ended { reason: EndReason::Expired, .. }) => &[],
-            Effect::Ended(ended) => std::slice::from_ref(&ended.binding),
-            Effect::Updated(bindings) => bindings,
+            Effect::Ended(Ended { reason: EndReason::Expired, .. }) => Vec::new(),
+            Effect::Ended(ended) => vec![put(&ended.binding)],
+            Effect::Updated(bindings) => bindings.iter().map(put).collect(),
+            Effect::Forgotten(addresses) => addresses.iter().copied().map(Row::Delete).collect(),
         }
     }
 }
