@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 CARGO_FLAGS := --locked
 
-.PHONY: help run test check fmt clippy doc-test deny build install bench docker-test systemd-test fuzz nightly
+.PHONY: help run test check fmt clippy doc-test deny build install bench microbench docker-test systemd-test fuzz nightly
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' Makefile | column -t -s @
@@ -54,10 +54,12 @@ install: ## copy the release binary, the units and the reference configuration (
 	$(RELEASE) man > $(DESTDIR)$(PREFIX)/share/man/man1/labgate.1
 	@test -n "$(DESTDIR)" || ! test -d /run/systemd/system || { systemd-sysusers; systemd-tmpfiles --create labgate.conf; systemctl daemon-reload; }
 
-bench: ## micro-benchmarks of the engines, then the side-by-side figures of bench/ where it is there
-	@scripts/install-deps test
+bench: ## side by side with the servers that Debian has, about an hour and a half (root); writes bench/RESULTS.md
+	@bench/run
+
+microbench: ## the pure engines alone
+	@scripts/install-deps build
 	cargo bench $(CARGO_FLAGS)
-	@if test -x bench/run; then bench/run; fi
 
 docker-test: ## build the image and run it for real, with a Docker daemon of its own (root)
 	@scripts/docker-test

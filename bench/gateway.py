@@ -4,6 +4,7 @@ A rule set is text for `nft -f`, or a labgate.Files: then the daemon is started
 and keeps its own table, as it would at home.
 """
 
+import itertools
 import json
 import socket
 import struct
@@ -52,18 +53,21 @@ class Gateway:
             self.daemon = None
 
     def wait_open(self, rules, limit=60):
-        """Until packets pass outwards and, where there are forwards of UDP, through the last of them."""
+        """Until packets pass outwards and, where there are forwards of UDP, through the last of them. Each try is a
+        new flow: conntrack would go on with what it decided before the rules were there."""
         stop = time.monotonic() + limit
-        while time.monotonic() < stop:
+        for port in itertools.count(40000):
+            if time.monotonic() > stop:
+                raise RuntimeError("labgate lets nothing pass:\n" + self.daemon.tail())
             if not self.daemon.alive():
                 raise RuntimeError("labgate ended:\n" + self.daemon.tail())
-            seen = [self.blast_out("--src-ip", LAN, "--sport", 40000, "--dport", 9, "--count", 10)]
+            few = ["--sport", port, "--count", 10]
+            seen = [self.blast_out("--src-ip", LAN, "--dport", 9, *few)]
             if rules.last_forward:
-                seen.append(self.blast_in("--src-ip", UP, "--sport", 40000, "--dport", rules.last_forward, "--count", 10))
+                seen.append(self.blast_in("--src-ip", UP, "--dport", rules.last_forward, *few))
             if all(r["arrived"] >= 8 for r in seen):
                 return
             time.sleep(0.05)
-        raise RuntimeError("labgate lets nothing pass:\n" + self.daemon.tail())
 
     def sinks(self, on):
         """Drop test packets as they enter the end hosts, before any socket."""

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::forwarder::{Forwarder, Settings};
 use super::pictures::Pictures;
 use crate::config::{Config, Transport, Upstream};
+use crate::linux::dns_socket;
 use crate::model::Links;
 
 pub use engine::Engine;
@@ -36,35 +37,37 @@ pub async fn run(pictures: Arc<Pictures>, token: CancellationToken) -> anyhow::R
 /// # Errors
 /// As [`run`].
 pub async fn run_on(pictures: Arc<Pictures>, token: CancellationToken, port: u16) -> anyhow::Result<()> {
+    let descriptors = dns_socket::raise_descriptor_limit();
     let (mut configs, mut links, mut uplinks) =
         (pictures.config.subscribe(), pictures.links.subscribe(), pictures.uplink.subscribe());
-    let settings = |before: Option<&Settings>| {
-        let config = pictures.config.borrow().clone();
-        let own = own_addresses(&config, &pictures.links.borrow());
-        let learned = learned(&pictures, &own, port);
-        (Settings::new(&config, learned, own, before), config)
-    };
-    let (first, config) = settings(None);
-    let engine = Arc::new(Engine::new(pictures.clone(), &config, first)?);
-    let forwarder = Forwarder::new(engine.clone(), tokio::runtime::Handle::current());
+    let config = configs.borrow_and_update().clone();
+    let engine =
+        Arc::new(Engine::new(pictures.clone(), &config, Settings::new(&config, Vec::new(), Vec::new(), None))?);
+    let forwarder = Forwarder::new(engine.clone(), tokio::runtime::Handle::current(), descriptors);
     let mut listeners = Listeners::new(engine.clone(), forwarder, port);
     let mut round = tokio::time::interval(ROUND);
     round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut changed = true;
     loop {
+        // What is read here is what counts until the next change: none can be lost in between.
         let config = configs.borrow_and_update().clone();
         let present = links.borrow_and_update().clone();
+        let resolvers = uplinks.borrow_and_update().resolvers.clone();
+        if changed {
+            let own = own_addresses(&config, &present);
+            let learned = learned(&resolvers, &own);
+            let settings = Settings::new(&config, learned, own, Some(&engine.settings.load()));
+            engine.apply(&config, settings);
+        }
         listeners.apply(&config, &present);
         tell(&pictures, &engine, &listeners);
-        tokio::select! {
+        changed = tokio::select! {
             () = token.cancelled() => break,
-            _ = round.tick() => continue,
-            changed = configs.changed() => changed?,
-            changed = links.changed() => changed?,
-            changed = uplinks.changed() => changed?,
-        }
-        uplinks.mark_unchanged();
-        let (new, config) = settings(Some(&engine.settings.load()));
-        engine.apply(&config, new);
+            _ = round.tick() => false,
+            ended = configs.changed() => ended.map(|()| true)?,
+            ended = links.changed() => ended.map(|()| true)?,
+            ended = uplinks.changed() => ended.map(|()| true)?,
+        };
     }
     listeners.close();
     Ok(())
@@ -79,16 +82,15 @@ fn own_addresses(config: &Config, links: &Links) -> Vec<Ipv4Addr> {
 }
 
 /// The resolvers that the uplink learned, without ourselves.
-fn learned(pictures: &Pictures, own: &[Ipv4Addr], port: u16) -> Vec<Upstream> {
-    let uplink = pictures.uplink.borrow().clone();
-    let others = uplink.resolvers.iter().filter(|address| port != PORT || !own.contains(address));
+fn learned(resolvers: &[Ipv4Addr], own: &[Ipv4Addr]) -> Vec<Upstream> {
+    let others = resolvers.iter().filter(|address| !own.contains(address));
     others.map(|&address| Upstream { transport: Transport::Udp, server: (address, PORT).into() }).collect()
 }
 
 fn tell(pictures: &Pictures, engine: &Engine, listeners: &Listeners) {
     let (upstreams, words) = engine.settings.load().upstream_health();
     let (open, wanted) = listeners.count();
-    let words = format!("answers on {open} of {wanted} networks; {words}; {} answers cached", engine.cached());
+    let words = format!("answers on {open} of {wanted} networks; {words}");
     pictures.report("dns", upstreams && open == wanted, words);
 }
 

@@ -146,9 +146,9 @@ pub struct Forwarder {
 }
 
 impl Forwarder {
-    /// A forwarder that works on `runtime`.
-    pub fn new(engine: Arc<Engine>, runtime: Handle) -> Arc<Self> {
-        Arc::new(Forwarder { engine, flights: Mutex::default(), runtime })
+    /// A forwarder that works on `runtime`, in a process that may open `descriptors`.
+    pub fn new(engine: Arc<Engine>, runtime: Handle, descriptors: usize) -> Arc<Self> {
+        Arc::new(Forwarder { engine, flights: Mutex::new(Flights::new(descriptors)), runtime })
     }
 
     fn flights(&self) -> std::sync::MutexGuard<'_, Flights> {

@@ -81,7 +81,7 @@ mod tests {
         let ports = Service::Udp(PortRange { first: 1000, last: 2000 });
         let literal = Endpoint::Cidr("192.168.1.50/32".parse().unwrap());
         config.firewall.allow = vec![
-            rule(&[Endpoint::Host(0)], &[Endpoint::Network(1), Endpoint::Host(1)], &[port.clone()], 10),
+            rule(&[Endpoint::Host(0)], &[Endpoint::Network(1), Endpoint::Host(1)], &[port], 10),
             rule(&[literal, Endpoint::Network(1)], &[Endpoint::Host(0), Endpoint::Host(2)], &[port], 11),
             rule(&[Endpoint::Network(0), Endpoint::Host(1)], &[Endpoint::Host(0), Endpoint::Router], &[ports], 12),
         ];

@@ -28,6 +28,8 @@ pub struct Asker {
 }
 
 /// What becomes of a question.
+// Made on the stack once per question; a box would cost the miss an allocation for nothing.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The answer is written.
@@ -97,8 +99,10 @@ pub fn answer(
     if let Some((Kind::Special(special @ (Special::Localhost | Special::Invalid | Special::Onion)), apex)) = zone {
         return decision.fixed_meaning(special, apex, out);
     }
-    // 2. Own records, hosts, hosts files; 3. lease names. Bare names are looked for in the own domains.
-    if let Some(local) = decision.find_local(name) {
+    // 2. Own records, hosts, hosts files; 3. lease names. Bare names are looked for in the own domains. A domain's own SOA, NS and DS are not the file's.
+    let of_domain = matches!(query.key.qtype(), rtype::SOA | rtype::NS | rtype::DS);
+    let is_apex = of_domain && zone.is_some_and(|(kind, apex)| kind == Kind::Own && apex == name);
+    if let Some(local) = decision.find_local(name).filter(|_| !is_apex) {
         return decision.local(local, &mut cached, out);
     }
     // 4. Reverse names: those of the file and of leases, then every other address of an own network.

@@ -225,7 +225,7 @@ mod tests {
     }
 
     fn entry(number: u32, ttl: u32) -> Entry {
-        Entry::new(&key(number), &[], 0, &[], [0; 3], rcode::NOERROR, ttl, None)
+        Entry::new(&key(number), &Default::default(), rcode::NOERROR, ttl, None)
     }
 
     fn at(seconds: u64) -> Duration {

@@ -23,33 +23,37 @@ pub struct Entry {
     error: Option<ExtendedError>,
 }
 
+/// Records as they were written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Body<'a> {
+    /// A message that starts with the head of the question.
+    pub message: &'a [u8],
+    /// Where its records start.
+    pub head_len: usize,
+    /// Where its TTLs stand.
+    pub ttl_places: &'a [u16],
+    /// Records by section.
+    pub counts: [u16; 3],
+}
+
 impl Entry {
-    /// The answer that stands in `message`, which starts with the head of a question of `key`. `ttl_places` are offsets in `message`.
-    pub fn new(
-        key: &Key,
-        message: &[u8],
-        head_len: usize,
-        ttl_places: &[u16],
-        counts: [u16; 3],
-        rcode: u16,
-        ttl: u32,
-        error: Option<ExtendedError>,
-    ) -> Self {
+    /// The answer to `key` that stands in `body`, for `ttl` seconds.
+    pub fn new(key: &Key, body: &Body<'_>, rcode: u16, ttl: u32, error: Option<ExtendedError>) -> Self {
         let key = key.as_bytes();
-        let body = message.get(head_len..).unwrap_or_default();
-        let mut data = Vec::with_capacity(key.len() + 2 * ttl_places.len() + body.len());
+        let records = body.message.get(body.head_len..).unwrap_or_default();
+        let mut data = Vec::with_capacity(key.len() + 2 * body.ttl_places.len() + records.len());
         data.extend_from_slice(key);
-        for place in ttl_places {
-            data.extend_from_slice(&(place - head_len as u16).to_be_bytes());
+        for &place in body.ttl_places {
+            data.extend_from_slice(&place.saturating_sub(body.head_len as u16).to_be_bytes());
         }
-        data.extend_from_slice(body);
-        let (key_len, ttl_count) = (key.len() as u16, ttl_places.len() as u16);
-        Entry { data: data.into(), key_len, ttl_count, counts, rcode, ttl, error }
+        data.extend_from_slice(records);
+        let (key_len, ttl_count) = (key.len() as u16, body.ttl_places.len() as u16);
+        Entry { data: data.into(), key_len, ttl_count, counts: body.counts, rcode, ttl, error }
     }
 
     /// An answer without records: a failure.
     pub fn failure(key: &Key, rcode: u16, ttl: u32, error: ExtendedError) -> Self {
-        Entry::new(key, &[], 0, &[], [0; 3], rcode, ttl, Some(error))
+        Entry::new(key, &Body::default(), rcode, ttl, Some(error))
     }
 
     /// The octets of the key.

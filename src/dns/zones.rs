@@ -1,6 +1,6 @@
 //! Which suffix decides about a name: own domains, special-use names, private reverse zones, conditional forwarding.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
@@ -185,11 +185,6 @@ impl Zones {
     /// Whether answers that were given by other zones than these may differ, so that a cache has to be emptied.
     pub fn answers_differ(&self, other: &Zones) -> bool {
         self.forward != other.forward || self.rebind_protection != other.rebind_protection
-    }
-
-    /// All servers of conditional forwarding.
-    pub fn forward_servers(&self) -> impl Iterator<Item = SocketAddr> {
-        self.forward.iter().flat_map(|zone| zone.servers.iter().map(|upstream| upstream.server))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::testing::{config, forward, host, network, rule, tcp};
-use super::{Explanation, HostAddresses, Policy, Query, explain};
+use super::{Explanation, HostAddresses, Policy, Query, SetElements, explain};
 use crate::config::{Config, Endpoint, PortRange, Service};
 
 /// The home of the manual: lan, iot, web, db; web may ask db, lan reaches iot and web.
@@ -142,4 +142,27 @@ fn without_uplink_there_is_no_internet() {
     home.wan = None;
     let explanation = ask(&home, "lan", "internet:443", "tcp");
     assert!(!explanation.allowed && explanation.reason.as_deref() == Some("there is no uplink"), "{explanation:?}");
+}
+
+#[test]
+fn what_is_denied_between_networks_is_denied_to_ipv6_too() {
+    let mut home = home();
+    let world = Endpoint::Cidr("2001:db8::/32".parse().unwrap());
+    home.firewall.allow.push(rule(&[Endpoint::Network(0)], &[world], &[], 37));
+    home.firewall.deny = vec![rule(&[Endpoint::Network(0)], &[Endpoint::Internet], &[tcp(25), Service::Icmp], 50)];
+    assert!(ask(&home, "lan", "[2001:db8::1]:443", "tcp").allowed);
+    assert!(!ask(&home, "lan", "[2001:db8::1]:25", "tcp").allowed);
+    assert!(!ask(&home, "lan", "2001:db8::1", "icmp").allowed);
+    let text = Policy::compile(&home).ruleset().text(&SetElements::default());
+    assert!(text.contains("\"eth1\" . \"eth0\" . 58 comment"), "{text}");
+    let chain = text.split("chain forward_ipv6").nth(1).unwrap();
+    assert!(chain.find("@deny_net_net_protocol").unwrap() < chain.find("@allow6_net_host_range").unwrap(), "{text}");
+}
+
+#[test]
+fn an_address_of_the_router_is_the_router() {
+    let mut home = home();
+    let literal = Endpoint::Cidr("192.168.1.1/32".parse().unwrap());
+    home.firewall.allow = vec![rule(&[Endpoint::Network(1)], &[literal], &[tcp(8080)], 37)];
+    assert_eq!(ask(&home, "iot", "192.168.20.1:8080", "tcp").place.as_deref(), Some("labgate.toml:37"));
 }

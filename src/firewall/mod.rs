@@ -31,6 +31,8 @@ mod explain_text;
 pub(crate) mod testing;
 #[cfg(test)]
 mod explain_tests;
+#[cfg(test)]
+mod agreement_tests;
 
 pub use closed::closed_ruleset;
 pub use describe::{describe_forward, describe_rule};

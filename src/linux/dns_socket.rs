@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg, sendto};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -75,6 +76,14 @@ pub fn upstream(server: SocketAddr, port: u16) -> std::io::Result<UdpSocket> {
     Ok(socket)
 }
 
+/// Lets this process open as many descriptors as it may; gives how many that is. Every question to an upstream takes one for a moment.
+pub fn raise_descriptor_limit() -> usize {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
+    let wanted = hard.min(65_536).max(soft);
+    let limit = if setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() { wanted } else { soft };
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
 /// Wakes a thread that waits in [`Batch::receive`] on this socket; it then receives no octets.
 pub fn wake(socket: &UdpSocket) {
     // An unconnected socket answers ENOTCONN, and wakes its readers all the same.
@@ -104,7 +113,7 @@ impl Default for Batch {
             sent: MultiHeaders::preallocate(BATCH, None),
             buffers: vec![[0; LONGEST]; BATCH],
             arrived: Vec::with_capacity(BATCH),
-            answers: vec![Vec::with_capacity(1500); BATCH],
+            answers: std::iter::repeat_with(|| Vec::with_capacity(1500)).take(BATCH).collect(),
             to: Vec::with_capacity(BATCH),
         }
     }

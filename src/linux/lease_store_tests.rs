@@ -73,7 +73,8 @@ fn commits_without_a_clean_end_are_kept() {
 #[test]
 fn damaged_files_are_kept_aside_and_the_store_goes_on() {
     let zeroes = |bytes: &mut Vec<u8>| bytes.fill(0);
-    let random = |bytes: &mut Vec<u8>| bytes.iter_mut().enumerate().for_each(|(i, byte)| *byte = ((i * 7919) >> 3) as u8);
+    let random =
+        |bytes: &mut Vec<u8>| bytes.iter_mut().enumerate().for_each(|(i, byte)| *byte = ((i * 7919) >> 3) as u8);
     let truncated = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2 + 100);
     let stub = |bytes: &mut Vec<u8>| bytes.truncate(10);
     let empty = |bytes: &mut Vec<u8>| bytes.clear();

@@ -308,7 +308,7 @@ mod tests {
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
         let wished: Vec<u8> = [
-            &96_u32.to_ne_bytes()[..], // length
+            &88_u32.to_ne_bytes()[..], // length
             &16_u16.to_ne_bytes(),     // RTM_NEWLINK
             &0x0605_u16.to_ne_bytes(), // create, exclusively, with an answer
             &[0; 8],                   // sequence number and port
@@ -321,7 +321,7 @@ mod tests {
             &8_u16.to_ne_bytes(),
             &5_u16.to_ne_bytes(), // IFLA_LINK
             &3_u32.to_ne_bytes(),
-            &44_u16.to_ne_bytes(),
+            &36_u16.to_ne_bytes(),
             &18_u16.to_ne_bytes(), // IFLA_LINKINFO
             &9_u16.to_ne_bytes(),
             &1_u16.to_ne_bytes(), // IFLA_INFO_KIND

@@ -15,7 +15,7 @@ pub fn load() -> Vendors {
     parse(&std::fs::read(REGISTRY).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default())
 }
 
-/// The lines that matter read `52-54-00   (hex)		Vendor`.
+/// The lines that matter read `52-54-00   (hex)`, two tabs, the vendor.
 fn parse(text: &str) -> Vendors {
     let prefix = |part: &str| -> Option<[u8; 3]> {
         let mut bytes = part.trim().split('-').map(|byte| u8::from_str_radix(byte, 16).ok());

@@ -47,7 +47,8 @@ impl DomainName {
                 return Err(NameError::LongLabel);
             }
             let plain = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-            if !plain && !(index == 0 && label == "*") {
+            let wildcard = index == 0 && label == "*";
+            if !plain && !wildcard {
                 return Err(NameError::Character);
             }
         }

@@ -157,25 +157,27 @@ fn every_way_of_saving_the_file_is_noticed() {
         eventually(name, 10, || dig(&web1, &["@192.168.30.1", &format!("web1.{name}")]) == "192.168.30.10");
     };
     // Written in place.
-    std::fs::write(lab.config_path(), domain("in-place.test")).expect("a write");
-    answers("in-place.test");
+    std::fs::write(lab.config_path(), domain("in-place.example.net")).expect("a write");
+    answers("in-place.example.net");
     // Renamed over.
-    lab.edit(&domain("renamed.test")).expect("a rename");
-    answers("renamed.test");
+    lab.edit(&domain("renamed.example.net")).expect("a rename");
+    answers("renamed.example.net");
     // A link to a folder that is swapped, as Kubernetes and some editors do.
     let etc = lab.work().join("etc");
     std::fs::create_dir_all(etc.join("one")).expect("a folder");
-    std::fs::write(etc.join("one/labgate.toml"), domain("linked.test")).expect("a write");
+    std::fs::write(etc.join("one/labgate.toml"), domain("linked.example.net")).expect("a write");
     let link = etc.join("labgate.toml.link");
     std::os::unix::fs::symlink("one/labgate.toml", &link).expect("a link");
     std::fs::rename(&link, lab.config_path()).expect("a swap");
-    answers("linked.test");
+    answers("linked.example.net");
     // Asked by hand.
     let mut gateway_hup = lab;
-    std::fs::write(etc.join("one/labgate.toml"), domain("signal.test")).expect("a write");
+    std::fs::write(etc.join("one/labgate.toml"), domain("signal.example.net")).expect("a write");
     gateway_hup.gateway().expect("the gateway").signal(nix::sys::signal::Signal::SIGHUP).expect("SIGHUP");
     let web1 = gateway_hup.host("web1").expect("web1");
-    eventually("signal.test", 10, || dig(&web1, &["@192.168.30.1", "web1.signal.test"]) == "192.168.30.10");
+    eventually("signal.example.net", 10, || {
+        dig(&web1, &["@192.168.30.1", "web1.signal.example.net"]) == "192.168.30.10"
+    });
 }
 
 #[test]
@@ -189,7 +191,8 @@ fn a_single_file_that_is_bind_mounted_as_into_a_container_is_noticed_too() {
     let (from, to) = (outside.to_string_lossy().into_owned(), lab.config_path().to_string_lossy().into_owned());
     lab.router().expect("the gateway").run(&["mount", "--bind", &from, &to]).expect("a bind mount");
     lab.start_gateway().expect("the gateway starts");
-    std::fs::write(&outside, format!("[gateway]\ndomain = \"bound.test\"\n{}", large(""))).expect("an edit outside");
+    std::fs::write(&outside, format!("[gateway]\ndomain = \"bound.example.net\"\n{}", large("")))
+        .expect("an edit outside");
     let web1 = lab.host("web1").expect("web1");
-    eventually("bound.test", 10, || dig(&web1, &["@192.168.30.1", "web1.bound.test"]) == "192.168.30.10");
+    eventually("bound.example.net", 10, || dig(&web1, &["@192.168.30.1", "web1.bound.example.net"]) == "192.168.30.10");
 }

@@ -85,8 +85,11 @@ fn a_foreign_flush_is_put_right_and_foreign_tables_are_left_alone() {
         laptop.connect("198.51.100.80:80").is_ok_and(|tried| tried.outcome == Outcome::Connected)
     });
     let before = router.run(&["nft", "-s", "list", "table", "ip", "foreign"]).expect("another's table");
-    lab.edit(&built_in_with("admin     = true", "admin     = true\ndomain = \"changed.test\"")).expect("an edit");
-    eventually("the edit is applied", 10, || dig(&laptop, &["@192.168.1.1", "nas.changed.test"]) == "192.168.1.10");
+    lab.edit(&built_in_with("admin     = true", "admin     = true\ndomain = \"changed.example.net\""))
+        .expect("an edit");
+    eventually("the edit is applied", 10, || {
+        dig(&laptop, &["@192.168.1.1", "nas.changed.example.net"]) == "192.168.1.10"
+    });
     assert_eq!(router.run(&["nft", "-s", "list", "table", "ip", "foreign"]).expect("another's table"), before);
 }
 

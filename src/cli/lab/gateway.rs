@@ -96,11 +96,16 @@ impl Gateway {
 
     /// Waits for it to end by itself.
     pub fn ended(&mut self, within: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + within;
         self.lines.wait(usize::MAX, within, |_| false);
-        match self.child.try_wait()? {
-            Some(status) => Ok(status),
-            None => bail!("labgate run did not end in {within:?}:\n{}", self.lines.all().join("\n")),
+        // Its output is closed a moment before its exit code is there.
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            std::thread::yield_now();
         }
+        bail!("labgate run did not end in {within:?}:\n{}", self.lines.all().join("\n"))
     }
 
     /// Sends SIGTERM and waits for the end.

@@ -28,6 +28,8 @@ pub struct Engine {
 }
 
 /// What becomes of a message.
+// As `Answer`: on the stack, once per question.
+#[allow(clippy::large_enum_variant)]
 pub enum Handled {
     /// The answer is written; none where nothing was.
     Done,

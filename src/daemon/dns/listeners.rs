@@ -91,6 +91,7 @@ impl Listeners {
         let pictures = &self.engine.pictures;
         match self.try_open(network, &place, link, scope) {
             Ok(listener) => {
+                tracing::info!("dns: answers {} on {}", network.name, place.address);
                 pictures.report(&row, true, format!("answers on {}", place.address));
                 self.open.insert(network.name.clone(), listener);
             }

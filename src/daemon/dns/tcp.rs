@@ -59,10 +59,9 @@ impl Connections {
         if of_client >= MOST_PER_CLIENT || open.by_number.len() >= MOST {
             let candidates =
                 open.by_number.iter().filter(|(_, other)| of_client < MOST_PER_CLIENT || other.client == client);
-            if let Some(oldest) = candidates.min_by_key(|(_, other)| other.active).map(|(&number, _)| number) {
-                if let Some(connection) = open.by_number.remove(&oldest) {
-                    connection.close.cancel();
-                }
+            let oldest = candidates.min_by_key(|(_, other)| other.active).map(|(&number, _)| number);
+            if let Some(connection) = oldest.and_then(|number| open.by_number.remove(&number)) {
+                connection.close.cancel();
             }
         }
         let number = open.next;

@@ -18,7 +18,9 @@ use crate::dns::wire::{ExtendedError, Key, rcode};
 use crate::linux::{clock, dns_socket};
 
 /// Attempts per question.
-const MOST_ATTEMPTS: usize = 6;
+const MOST_ATTEMPTS: usize = 5;
+/// The time for a question when every server has failed lately: it only finds out whether one is back.
+const HOPELESS: Duration = Duration::from_millis(1200);
 /// How long the true answer may follow one whose letters have another case, before the question goes over TCP.
 const CASE_PATIENCE: Duration = Duration::from_millis(200);
 /// That many wrong datagrams are an attack: the question goes over TCP.
@@ -46,7 +48,10 @@ pub(super) fn failure(key: &Key, error: ExtendedError) -> Entry {
 /// Asks the servers of `group` until one answers, or `budget` is over.
 pub(super) async fn resolve(group: &Arc<Group>, key: &Key, rebind: Rebind<'_>, budget: Duration) -> Entry {
     let started = Instant::now();
-    let Plan { order, probe } = group.with(|servers| servers.plan(clock::now().instant));
+    let (Plan { order, probe }, hopeless) =
+        group.with(|servers| (servers.plan(clock::now().instant), servers.all_fail()));
+    let (budget, most) = if hopeless { (budget.min(HOPELESS), order.len()) } else { (budget, MOST_ATTEMPTS) };
+    let most = most.min(MOST_ATTEMPTS);
     let Some(&first) = order.first() else { return failure(key, ExtendedError::NO_UPSTREAM) };
     let mut attempts = FuturesUnordered::new();
     attempts.push(attempt(group, first, key, rebind));
@@ -72,14 +77,14 @@ pub(super) async fn resolve(group: &Arc<Group>, key: &Key, rebind: Rebind<'_>, b
                     group.with(|servers| servers.failed(index, clock::now().instant));
                 }
             },
-            () = &mut hedge, if sent < MOST_ATTEMPTS => {
+            () = &mut hedge, if sent < most => {
                 group.with(|servers| servers.failed(latest, clock::now().instant));
             }
             () = &mut end => return failure(key, ExtendedError::NO_REACHABLE_AUTHORITY),
         }
         // A server that said no is not asked again; one that was silent is.
-        let again = if refused { order.len() } else { MOST_ATTEMPTS };
-        if sent < again.min(MOST_ATTEMPTS) {
+        let again = if refused { order.len() } else { most };
+        if sent < again.min(most) {
             latest = order[sent % order.len()];
             attempts.push(attempt(group, latest, key, rebind));
             sent += 1;

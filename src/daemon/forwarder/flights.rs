@@ -10,10 +10,12 @@ use super::Waiter;
 use crate::dns::wire::Key;
 use crate::dns::{Ask, Route};
 
-/// Questions under way.
+/// The most questions under way.
 const MOST: usize = 4096;
-/// Questions under way below one domain: one whose servers do not answer must not keep others from being asked.
-const MOST_PER_DOMAIN: usize = 1024;
+/// How many descriptors one question may take in the worst case, with as many left over for everything else.
+const DESCRIPTORS_EACH: usize = 8;
+/// The share of one domain: one whose servers do not answer must not keep others from being asked.
+const SHARES: usize = 4;
 /// Clients that wait, together, and from one address.
 const MOST_WAITERS: usize = 16_384;
 const MOST_PER_CLIENT: usize = 2048;
@@ -28,8 +30,8 @@ pub(super) enum Admission {
     Refused(Box<Waiter>),
 }
 
-#[derive(Default)]
 pub(super) struct Flights {
+    most: usize,
     under_way: HashMap<(Key, Route), Vec<Waiter>, RandomState>,
     per_domain: HashMap<u64, usize, RandomState>,
     per_client: HashMap<Ipv4Addr, usize, RandomState>,
@@ -37,6 +39,17 @@ pub(super) struct Flights {
 }
 
 impl Flights {
+    /// None under way, in a process that may open `descriptors`.
+    pub(super) fn new(descriptors: usize) -> Self {
+        Flights {
+            most: (descriptors / DESCRIPTORS_EACH).clamp(64, MOST),
+            under_way: HashMap::default(),
+            per_domain: HashMap::default(),
+            per_client: HashMap::default(),
+            waiters: 0,
+        }
+    }
+
     pub(super) fn admit(&mut self, ask: &Ask, waiter: Waiter) -> Admission {
         let client = waiter.client;
         let waits = self.per_client.get(&client).copied().unwrap_or(0);
@@ -52,7 +65,7 @@ impl Flights {
             None => {
                 let domain = self.domain(&ask.key);
                 let of_domain = self.per_domain.get(&domain).copied().unwrap_or(0);
-                if self.under_way.len() >= MOST || of_domain >= MOST_PER_DOMAIN {
+                if self.under_way.len() >= self.most || of_domain >= self.most / SHARES {
                     return Admission::Refused(Box::new(waiter));
                 }
                 self.per_domain.insert(domain, of_domain + 1);
@@ -120,8 +133,9 @@ mod tests {
 
     #[test]
     fn one_bad_domain_leaves_room_for_others() {
-        let mut flights = Flights::default();
-        for number in 0..MOST_PER_DOMAIN {
+        let mut flights = Flights::new(65_536);
+        let share = MOST / SHARES;
+        for number in 0..share {
             let last = (number / 512) as u8;
             assert!(matches!(flights.admit(&ask(&format!("n{number}.bad.example")), waiter(last)), Admission::First));
         }
@@ -131,7 +145,7 @@ mod tests {
         assert!(matches!(flights.admit(&ask("a.one.co.uk"), waiter(9)), Admission::First));
         assert_eq!(flights.land(&ask("n1.bad.example")).len(), 2);
         assert!(matches!(flights.admit(&ask("more.bad.example"), waiter(9)), Admission::First));
-        for number in 0..MOST_PER_DOMAIN {
+        for number in 0..share {
             flights.land(&ask(&format!("n{number}.bad.example")));
         }
         for name in ["more.bad.example", "www.good.example", "a.one.co.uk"] {

@@ -229,7 +229,7 @@ pub fn rebuild(
     events.retain(|event| match event {
         NameEvent::Published { name, address } => {
             let held = before.find(name.as_bytes()).and_then(|local| local.lease);
-            held != Some(*address) && !before.claim_of(*address).is_some_and(|(old, _)| old == name)
+            held != Some(*address) && before.claim_of(*address).is_none_or(|(old, _)| old != name)
         }
         _ => true,
     });

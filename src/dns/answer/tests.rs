@@ -4,11 +4,11 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 
 use super::*;
-use crate::config::{Config, Record, RecordData, Transport, Upstream};
-use crate::desired::names::fixed;
-use crate::dns::entry::Entry;
+use crate::config::{Config, Transport, Upstream};
+use crate::dns::entry::{Body, Entry};
 use crate::dns::hosts::parse;
-use crate::dns::testing::{answers, config, name, place, question, read};
+use crate::dns::names::FixedNames;
+use crate::dns::testing::{answers, config, name, question, read};
 use crate::dns::wire::{Incoming, read_query};
 
 struct House {
@@ -16,28 +16,33 @@ struct House {
     zones: Zones,
 }
 
-fn record(full: &str, data: RecordData) -> Record {
-    Record { name: name(full), data, place: place() }
+fn wire(full: &str) -> WireName {
+    WireName::new(&name(full))
+}
+
+fn records() -> Vec<(&'static str, Data)> {
+    let nas = Data::A(Ipv4Addr::new(192, 168, 1, 10));
+    let alias = |target| Data::Alias(wire(target));
+    vec![
+        ("gateway.home.arpa", Data::Router),
+        ("gateway.iot.home.arpa", Data::Router),
+        ("nas.home.arpa", nas.clone()),
+        ("cloud.home.arpa", nas.clone()),
+        ("tv.home.arpa", Data::Follow { host: "tv".into(), domain: None }),
+        ("web.home.arpa", alias("nas.home.arpa")),
+        ("out.home.arpa", alias("www.example.net")),
+        ("dead.home.arpa", alias("nobody.home.arpa")),
+        ("loop.home.arpa", alias("pool.home.arpa")),
+        ("pool.home.arpa", alias("loop.home.arpa")),
+        ("*.apps.home.arpa", nas),
+        ("override.example.com", Data::A(Ipv4Addr::new(192, 168, 1, 9))),
+        ("txt.home.arpa", Data::Txt(b"\x03v=1"[..].into())),
+        ("_ldap._tcp.home.arpa", Data::Srv([1, 2, 389], wire("nas.home.arpa"))),
+    ]
 }
 
 fn house(change: impl FnOnce(&mut Config)) -> House {
     let mut config = config();
-    config.hosts[0].aliases = vec![name("cloud")];
-    config.dns.records = vec![
-        record("web.home.arpa", RecordData::Alias(name("nas.home.arpa"))),
-        record("out.home.arpa", RecordData::Alias(name("www.example.net"))),
-        record("dead.home.arpa", RecordData::Alias(name("nobody.home.arpa"))),
-        record("loop.home.arpa", RecordData::Alias(name("pool.home.arpa"))),
-        record("pool.home.arpa", RecordData::Alias(name("loop.home.arpa"))),
-        record("*.apps.home.arpa", RecordData::Host(0)),
-        record("override.example.com", RecordData::Address("192.168.1.9".parse().unwrap())),
-        record("txt.home.arpa", RecordData::Txt(vec!["v=1".into()])),
-        record("home.arpa", RecordData::Mx { preference: 10, exchange: name("mail.home.arpa") }),
-        record(
-            "_ldap._tcp.home.arpa",
-            RecordData::Srv { priority: 1, weight: 2, port: 389, target: name("nas.home.arpa") },
-        ),
-    ];
     let server = Upstream { transport: Transport::Udp, server: "10.0.0.53:53".parse().unwrap() };
     config.dns.forward = vec![
         (name("corp.example"), vec![server.clone()]),
@@ -46,9 +51,19 @@ fn house(change: impl FnOnce(&mut Config)) -> House {
     ];
     change(&mut config);
     let hosts = b"192.168.1.77 scanner printer.test\n2001:db8::7 scanner\n127.0.0.9 localhost\n";
-    let mut names = LocalNames::new(fixed(&config, &parse(hosts).0));
-    names.claim(Ipv4Addr::new(192, 168, 1, 100), WireName::new(&name("laptop.home.arpa")));
-    names.claim(Ipv4Addr::new(192, 168, 20, 100), WireName::new(&name("bulb.iot.home.arpa")));
+    let networks = config.networks.iter().map(|network| (WireName::new(&network.domain), network.router())).collect();
+    let domain = WireName::new(&config.gateway.domain);
+    let mut fixed = FixedNames::new(domain, wire("gateway.home.arpa"), networks, parse(hosts).0);
+    for (full, data) in records() {
+        fixed.add(&wire(full), data);
+    }
+    fixed.add(&wire("iot.home.arpa"), Data::Mx(10, wire("mail.home.arpa")));
+    for (address, full) in [("192.168.1.10", "nas.home.arpa"), ("192.168.20.1", "gateway.iot.home.arpa")] {
+        fixed.add_reverse(address.parse().unwrap(), &wire(full));
+    }
+    let mut names = LocalNames::new(fixed);
+    names.claim(Ipv4Addr::new(192, 168, 1, 100), wire("laptop.home.arpa"));
+    names.claim(Ipv4Addr::new(192, 168, 20, 100), wire("bulb.iot.home.arpa"));
     House { names, zones: Zones::new(&config) }
 }
 
@@ -105,7 +120,7 @@ fn local_names_answer_every_type_they_have() {
         "the file of the person comes before the RFC's never"
     );
     assert_eq!(house.records("txt.home.arpa", T::TXT), ["TXT v=1"]);
-    assert_eq!(house.records("home.arpa", T::MX), ["MX 10 mail.home.arpa."]);
+    assert_eq!(house.records("iot.home.arpa", T::MX), ["MX 10 mail.home.arpa."]);
     assert_eq!(house.records("_ldap._tcp.home.arpa", T::SRV), ["SRV 1 2 389 nas.home.arpa."]);
     assert_eq!(house.records("override.example.com", T::A), ["A 192.168.1.9"]);
     assert_eq!(house.records("nas.home.arpa", T::ANY), ["HINFO RFC8482 "]);
@@ -136,8 +151,13 @@ fn what_is_ours_and_unknown_does_not_exist() {
     assert_eq!(house.ready("tv.home.arpa", RecordType::A).1, ResponseCode::NoError, "a host that has no lease now");
     let (reason, code, _) = house.ready("200.1.168.192.in-addr.arpa", RecordType::PTR);
     assert_eq!((reason, code), (Reason::Reverse, ResponseCode::NXDomain));
-    assert_eq!(house.records("home.arpa", RecordType::SOA).len(), 0, "the MX record makes it a name like others");
-    assert_eq!(house.records("iot.home.arpa", RecordType::NS), ["NS gateway.home.arpa."]);
+    assert_eq!(house.records("home.arpa", RecordType::NS), ["NS gateway.home.arpa."]);
+    assert_eq!(house.records("home.arpa", RecordType::SOA).len(), 1);
+    assert_eq!(
+        house.records("iot.home.arpa", RecordType::NS),
+        ["NS gateway.home.arpa."],
+        "also beside a record of the file"
+    );
     let dead = house.decide("dead.home.arpa", RecordType::A, 0).1;
     assert_eq!(read(&dead).metadata.response_code, ResponseCode::NXDomain);
     let looping = house.decide("loop.home.arpa", RecordType::A, 0);
@@ -192,9 +212,8 @@ fn the_rest_is_forwarded_to_whom_it_belongs() {
     assert_eq!(house.route("8.8.8.8.in-addr.arpa", RecordType::PTR), upstream);
     assert_eq!(house.route("com", RecordType::DS), upstream);
     assert_eq!(house.route(".", RecordType::DNSKEY), upstream);
-    assert_eq!(house.route("home.arpa", RecordType::DS), None, "a record of the file makes it a local name");
+    assert_eq!(house.route("home.arpa", RecordType::DS), upstream);
     assert_eq!(house.route("x.home.arpa", RecordType::DS), None);
-    assert_eq!(super::tests::house(|c| c.dns.records.clear()).route("home.arpa", RecordType::DS), upstream);
 }
 
 #[test]
@@ -214,7 +233,7 @@ fn without_recursion_only_local_names_are_answered() {
 #[test]
 fn an_alias_that_leads_outside_is_joined_with_the_cache() {
     let house = house(|_| ());
-    let target = WireName::new(&name("www.example.net"));
+    let target = wire("www.example.net");
     let key = Key::new(target.as_bytes(), rtype::A, false, false).unwrap();
     let message = question("out.home.arpa", RecordType::A, true);
     let Incoming::Query(query) = read_query(&message) else { panic!() };
@@ -228,7 +247,11 @@ fn an_alias_that_leads_outside_is_joined_with_the_cache() {
     head.extend_from_slice(&[0, 1, 0, 1]);
     let length = head.len();
     let body = [&head[..], b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x01\x2c\x00\x04\xc0\x00\x02\x07"].concat();
-    let entry = Entry::new(&key, &body, length, &[(length + 6) as u16], [1, 0, 0], 0, 300, None);
+    let entry = {
+        let places = [(length + 6) as u16];
+        let body = Body { message: &body, head_len: length, ttl_places: &places, counts: [1, 0, 0] };
+        Entry::new(&key, &body, 0, 300, None)
+    };
     let hit =
         |asked: &Key| (*asked == key).then(|| Hit { entry: entry.clone(), age: 100, freshness: Freshness::Fresh });
     let second = answer(&query, &asker, &house.names, &house.zones, hit, &mut out);

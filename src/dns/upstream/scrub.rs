@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::dns::cache::{LONGEST, LONGEST_NEGATIVE};
-use crate::dns::entry::{Entry, write_parts};
+use crate::dns::entry::{Body, Entry, write_parts};
 use crate::dns::wire::{
     CLASS_IN, ExtendedError, Key, Message, NameBuf, Owner, Record, Section, Writer, flag, is_within, rcode,
     rdata_parts, read_name, read_u16, read_u32, rtype,
@@ -230,7 +230,8 @@ impl Scrub<'_> {
             // RFC 2308 §5: without SOA a negative answer is not kept.
             (false, true, None) => (0, None),
         };
-        Scrubbed::Good(Entry::new(self.key, &out, head.len(), &places, counts, code, ttl, error))
+        let body = Body { message: &out, head_len: head.len(), ttl_places: &places, counts };
+        Scrubbed::Good(Entry::new(self.key, &body, code, ttl, error))
     }
 }
 

@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn answers_an_address_in_the_case_of_the_asker() {
-        let message = query("wWw.Example.test", kind::A, false);
+        let message = query("wWw.Example.com", kind::A, false);
         let question = Question::parse(&message).expect("a question");
         assert_eq!(question.name, "www.example.com");
         let out = question.answer(&look_up(&question.name, question.kind), true);
