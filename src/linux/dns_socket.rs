@@ -70,10 +70,10 @@ pub fn upstream(server: SocketAddr, port: u16) -> std::io::Result<UdpSocket> {
         SocketAddr::V4(_) => SocketAddr::from(([0; 4], port)),
         SocketAddr::V6(_) => SocketAddr::from(([0; 16], port)),
     };
-    let socket = UdpSocket::bind(any(port)).or_else(|_| UdpSocket::bind(any(0)))?;
-    socket.set_nonblocking(true)?;
-    socket.connect(server)?;
-    Ok(socket)
+    let socket = Socket::new(Domain::for_address(server), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    socket.bind(&any(port).into()).or_else(|_| socket.bind(&any(0).into()))?;
+    socket.connect(&server.into())?;
+    Ok(socket.into())
 }
 
 /// Lets this process open as many descriptors as it may; gives how many that is. Every question to an upstream takes one for a moment.

@@ -13,7 +13,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio_util::sync::CancellationToken;
 
 use super::run_on;
-use crate::config::{Config, Transport, Upstream};
+use crate::config::{Config, Network, Transport, Upstream};
 use crate::daemon::{Paths, Pictures};
 use crate::dns::testing::{answers, arc, config, network, question, read};
 use crate::dns::{Hosts, LocalNames};
@@ -89,6 +89,14 @@ fn truthful() -> Box<Behaviour> {
     Box::new(|message, _| vec![(Duration::ZERO, truth(message, [192, 0, 2, 1]))])
 }
 
+/// A port that is free now and that nobody gets by asking for any: those are chosen above 10,000.
+fn free_port() -> u16 {
+    let first = std::process::id() as u16 % 7000;
+    let free =
+        |port: &u16| UdpSocket::bind(("127.0.0.1", *port)).is_ok() && TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (0..1000u16).map(|step| 2000 + first.wrapping_add(step * 13) % 7000).find(free).unwrap()
+}
+
 struct Server {
     port: u16,
     pictures: Arc<Pictures>,
@@ -112,7 +120,7 @@ async fn serve(upstreams: &[SocketAddr], change: impl FnOnce(&mut Config)) -> Se
     let paths = Paths { config: "/".into(), state: "/".into(), runtime: "/".into() };
     let pictures = Arc::new(Pictures::new(paths, arc(config)));
     pictures.names.store(arc(LocalNames::new(fixed)));
-    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let token = CancellationToken::new();
     tokio::spawn(run_on(pictures.clone(), token.clone(), port));
     let mut health = pictures.health.subscribe();
