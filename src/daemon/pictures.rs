@@ -64,7 +64,7 @@ pub struct Pictures {
     pub paths: Paths,
     /// The running configuration. Writer: reload.
     pub config: watch::Sender<Arc<Config>>,
-    /// All live leases. Writer: the DHCP task, through [`Pictures::publish_bindings`].
+    /// All live leases. Writer: the DHCP task, through `daemon::dhcp`.
     pub bindings: watch::Sender<Bindings>,
     /// Interfaces of the kernel. Writer: the network task.
     pub links: watch::Sender<Arc<Links>>,
