@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::pictures::{Applied, Pictures};
 use crate::config::Config;
 use crate::desired;
-use crate::firewall::{ElementChange, HostAddresses, Policy, SetElements};
+use crate::firewall::{Counters, ElementChange, HostAddresses, Policy, SetElements};
 use crate::linux::nft_elements::Elements;
 use crate::linux::{clock, nft, nft_events};
 use crate::model::Bindings;
@@ -109,11 +109,18 @@ impl Kernel {
         changed
     }
 
+    /// What the elements of the standing table have counted, to go on in the next one. A table without counters is better than none.
+    fn counters() -> Counters {
+        let counters = Elements::open().and_then(|mut channel| channel.counters());
+        counters.inspect_err(|error| tracing::debug!("counters begin at zero: {error:#}")).unwrap_or_default()
+    }
+
     async fn replace(&mut self, pictures: &Pictures, config: Arc<Config>, bindings: Bindings) -> anyhow::Result<()> {
         let policy = Policy::compile(&config);
         let hosts = desired::host_addresses(&config, &bindings);
         let elements = Arc::new(desired::elements(&policy, &hosts));
-        if let Err(error) = nft::apply(&desired::ruleset(&policy).text(&elements)).await {
+        let text = desired::ruleset(&policy).text_with(&elements, &Self::counters());
+        if let Err(error) = nft::apply(&text).await {
             let refused = Some((config, format!("error: {error:#}")));
             pictures.applied.send_modify(|applied| applied.refused = refused);
             return Err(error);

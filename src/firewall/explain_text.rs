@@ -1,6 +1,6 @@
 //! An explanation as text for a person.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use super::explain::{Explanation, Phase};
 
@@ -21,14 +21,12 @@ impl Explanation {
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let (words, place, packets) = (width(0), width(1), width(2));
         for ((index, phase), row) in self.phases.iter().enumerate().zip(&rows) {
-            let line = format!(
-                "  {} {:<6}  {:<words$}  {:<place$}  {:<packets$}",
-                index + 1,
-                phase.name,
-                row[0],
-                row[1],
-                row[2]
-            );
+            let mut line = format!("  {} {:<6}  {:<words$}", index + 1, phase.name, row[0]);
+            for (cell, width) in [(&row[1], place), (&row[2], packets)] {
+                if width > 0 {
+                    let _ = write!(line, "  {cell:<width$}");
+                }
+            }
             writeln!(f, "{}", format!("{line}  {}", phase.outcome).trim_end())?;
         }
         writeln!(f, "  replies   established, accepted")
