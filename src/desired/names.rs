@@ -8,7 +8,7 @@ mod fixed;
 mod publish;
 
 pub use fixed::fixed;
-pub use publish::{NameEvent, Refused, publish, rebuild};
+pub use publish::{NameEvent, Refused, publish, publish_changes, rebuild};
 
 /// Labels that no client may have: software asks for them and trusts who answers, or they mean something else everywhere.
 pub const RESERVED: [&str; 5] = ["wpad", "localhost", "isatap", "local", "broadcasthost"];

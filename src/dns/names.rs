@@ -140,6 +140,11 @@ impl FixedNames {
         self.reverse.contains_key(&IpAddr::V4(address)) || self.hosts.names_of(address.into()).next().is_some()
     }
 
+    /// Whether a name ends as an own domain does.
+    fn may_be_own(&self, name: &[u8]) -> bool {
+        self.domains.iter().any(|domain| name.ends_with(domain.as_bytes()))
+    }
+
     /// A bare name of a hosts file also answers below an own domain.
     fn in_hosts(&self, name: &[u8]) -> Option<Addresses<'_>> {
         if self.hosts.is_empty() {
@@ -267,11 +272,14 @@ impl LocalNames {
         if hosts.is_some() {
             return found(Source::HostsFile, &[][..], hosts, None);
         }
-        if let Some(lease) = self.leases.get(name) {
-            return found(Source::Lease, &[], None, Some(lease.holder));
-        }
-        if fixed.between.contains(name) {
-            return found(Source::Between, &[], None, None);
+        // Both stand below own domains only; most names asked for do not, and the last label tells.
+        if fixed.may_be_own(name) {
+            if let Some(lease) = self.leases.get(name) {
+                return found(Source::Lease, &[], None, Some(lease.holder));
+            }
+            if fixed.between.contains(name) {
+                return found(Source::Between, &[], None, None);
+            }
         }
         fixed.in_wild(name).and_then(|data| found(Source::Config, data, None, None))
     }
@@ -410,7 +418,8 @@ mod tests {
 
     #[test]
     fn a_name_passes_to_who_waited_longest() {
-        let mut names = LocalNames::default();
+        let fixed = FixedNames::new(wire("home.arpa"), wire("gateway.home.arpa"), Vec::new(), Hosts::default());
+        let mut names = LocalNames::new(fixed);
         let phone = wire("phone.home.arpa");
         assert_eq!(names.claim(at(1), phone.clone()), Claimed::Holds);
         for last in 2..=4 {

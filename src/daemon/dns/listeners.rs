@@ -73,6 +73,12 @@ impl Listeners {
                 interface: Some(network.link().clone()),
             };
             let link = links.by_name.get(network.link()).map(|link| link.index);
+            if link.is_none() && !links.by_name.is_empty() {
+                self.open.remove(&network.name);
+                let words = format!("waits for interface {}", network.link());
+                self.engine.pictures.report(&format!("dns {}", network.name), false, words);
+                continue;
+            }
             if let Some(listener) = self.open.get(&network.name) {
                 if listener.place == place && (link.is_none() || listener.link.is_none() || listener.link == link) {
                     if **listener.scope.load() != scope {

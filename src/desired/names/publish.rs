@@ -190,17 +190,30 @@ pub fn publish(
     older: &Bindings,
     newer: &Bindings,
 ) -> (LocalNames, Vec<NameEvent>) {
+    publish_changes(names, config, SharedMap::difference(older, newer).into_iter().map(|(_, old, new)| (old, new)))
+}
+
+/// The same for one who knows what changed: what each binding was, and what it is.
+pub fn publish_changes<'a>(
+    names: &LocalNames,
+    config: &Config,
+    changes: impl Iterator<Item = (Option<&'a Arc<Binding>>, Option<&'a Arc<Binding>>)>,
+) -> (LocalNames, Vec<NameEvent>) {
     let mut names = names.clone();
     let mut events = Vec::new();
-    let mut changes = SharedMap::difference(older, newer);
-    changes.retain(|(_, old, new)| !matches!((old, new), (Some(old), Some(new)) if same_names(old, new)));
+    let mut begins = Vec::new();
     // What ends first makes room; what begins comes in the order of acknowledgement, so that the outcome does not hang on the map's order.
-    for (_, old, _) in &changes {
+    for (old, new) in changes {
+        if let (Some(old), Some(new)) = (old, new)
+            && same_names(old, new)
+        {
+            continue;
+        }
         if let Some(old) = old {
             withdraw(&mut names, config, old, &mut events);
         }
+        begins.extend(new);
     }
-    let mut begins: Vec<&Arc<Binding>> = changes.iter().filter_map(|(_, _, new)| *new).collect();
     begins.sort_by_key(|binding| (binding.acknowledged_unix, binding.address));
     for binding in begins {
         grant(&mut names, config, binding, &mut events);
