@@ -56,6 +56,8 @@ pub struct Applied {
     pub replaced_unix: UnixSeconds,
     /// Set elements as they stand in the kernel.
     pub elements: Arc<SetElements>,
+    /// The leases that the elements were made from.
+    pub bindings: Bindings,
 }
 
 /// All pictures, and the folders.

@@ -29,7 +29,7 @@ pub async fn run(pictures: Arc<Pictures>, token: CancellationToken) -> anyhow::R
     let mut config = pictures.config.subscribe();
     let mut bindings = pictures.bindings.subscribe();
     let mut events = nft_events::Events::open()?;
-    let mut kernel = Kernel::default();
+    let mut kernel = Kernel::standing(&pictures);
     loop {
         let wish = (config.borrow_and_update().clone(), bindings.borrow_and_update().clone());
         let patience = match kernel.follow(&pictures, wish.0, wish.1).await {
@@ -76,6 +76,19 @@ struct Kernel {
 }
 
 impl Kernel {
+    /// What the first pass, or this task before it was started again, has recorded.
+    fn standing(pictures: &Pictures) -> Self {
+        let applied = pictures.applied.borrow();
+        let Some(config) = applied.config.clone() else { return Kernel::default() };
+        Kernel {
+            hosts: desired::host_addresses(&config, &applied.bindings),
+            policy: Some((config.clone(), Policy::compile(&config))),
+            bindings: applied.bindings.clone(),
+            elements: applied.elements.clone(),
+            channel: None,
+        }
+    }
+
     /// Makes the kernel follow the wish by the smallest change.
     async fn follow(&mut self, pictures: &Pictures, config: Arc<Config>, bindings: Bindings) -> anyhow::Result<()> {
         let Some((_, policy)) = self.policy.as_ref().filter(|(now, _)| Arc::ptr_eq(now, &config)) else {
@@ -94,7 +107,9 @@ impl Kernel {
         }
         tracing::debug!(changes = changes.len(), "set elements follow the leases");
         (self.bindings, self.hosts, self.elements) = (bindings, hosts, Arc::new(elements));
-        pictures.applied.send_modify(|applied| applied.elements = self.elements.clone());
+        pictures.applied.send_modify(|applied| {
+            (applied.elements, applied.bindings) = (self.elements.clone(), self.bindings.clone());
+        });
         Ok(())
     }
 
@@ -130,6 +145,7 @@ impl Kernel {
             refused: None,
             replaced_unix: clock::now().unix,
             elements: elements.clone(),
+            bindings: bindings.clone(),
         });
         pictures.report("firewall", true, "the table inet labgate stands as the file says");
         (self.policy, self.bindings, self.hosts, self.elements) = (Some((config, policy)), bindings, hosts, elements);
