@@ -152,7 +152,7 @@ async fn over_udp(
         let socket = dns_socket::upstream(upstream.server, port)?;
         // Sent before the socket is registered, and registered for reading only: half the work of the event loop.
         socket.send(request.as_bytes())?;
-        let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
+        let socket = AsyncFd::register_with_interest(socket, Interest::READABLE)?;
         match listen(group, index, &socket, &request, key, rebind).await? {
             Some(Ended::Refused(rcode::FORMERR | rcode::NOTIMP)) if edns => edns = false,
             ended => return Ok(ended),
