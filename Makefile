@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 CARGO_FLAGS := --locked
 
-.PHONY: help run test check fmt clippy doc-test deny build install bench microbench docker-test systemd-test fuzz nightly
+.PHONY: help run test check fmt clippy doc doc-test deny build install bench microbench docker-test systemd-test fuzz nightly
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' Makefile | column -t -s @
@@ -27,6 +27,9 @@ fmt:
 
 clippy:
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+
+doc: ## the library's documentation, target/doc/labgate; broken links are errors
+	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps --lib
 
 doc-test:
 	cargo test $(CARGO_FLAGS) --doc --quiet

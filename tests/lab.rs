@@ -13,6 +13,8 @@ mod clients;
 mod crash;
 #[path = "lab/faults.rs"]
 mod faults;
+#[path = "lab/follow.rs"]
+mod follow;
 #[path = "lab/namespaces.rs"]
 mod namespaces;
 #[path = "lab/reach.rs"]

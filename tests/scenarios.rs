@@ -2,6 +2,8 @@
 //!
 //! `tests/scenarios/README.md` tells the language. A bug report becomes a file there.
 
+#[path = "scenarios/expect.rs"]
+mod expect;
 #[path = "scenarios/lines.rs"]
 mod lines;
 #[path = "../src/dhcp/testing.rs"]

@@ -133,7 +133,7 @@ async fn answer(request: Request, pictures: &Arc<Pictures>) -> Response {
         Request::Rules => views::rules(pictures).await.and_then(|view| document(&view)),
         Request::Forwards => views::forwards(pictures).await.and_then(|view| document(&view)),
         Request::Explain { from, to, proto } => {
-            views::explain(pictures, &from, &to, &proto).and_then(|view| document(&view))
+            views::explain(pictures, &from, &to, &proto).await.and_then(|view| document(&view))
         }
         Request::Reload => document(&reload::reload(pictures).await),
     };

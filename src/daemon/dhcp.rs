@@ -82,7 +82,7 @@ impl Task {
             restored.insert(binding.address, binding.clone());
         }
         tracing::info!("dhcp: {} leases are live", restored.len());
-        task.publish(restored);
+        task.publish(restored, now);
         task.tell_health(None);
         task.take_outputs(now);
         Ok(task)
@@ -233,7 +233,7 @@ impl Task {
         if renewals_only {
             self.show(newer);
         } else {
-            self.publish(newer);
+            self.publish(newer, now);
         }
         for effect in effects {
             if let Effect::Grant(grant) = effect {
@@ -262,12 +262,10 @@ impl Task {
     }
 
     /// Publishes names, then leases.
-    fn publish(&mut self, newer: Bindings) {
+    fn publish(&mut self, newer: Bindings, now: Now) {
         let (config, older) = (&self.config, &self.bindings);
         let events = self.pictures.update_names(|names| names::publish(names, config, older, &newer));
-        for event in events {
-            tracing::info!("dns: {event}");
-        }
+        events.iter().for_each(|event| self.teller.name(event, now));
         self.show(newer);
     }
 

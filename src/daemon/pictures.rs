@@ -56,6 +56,8 @@ pub struct Applied {
     pub replaced_unix: UnixSeconds,
     /// Set elements as they stand in the kernel.
     pub elements: Arc<SetElements>,
+    /// The leases that the elements were made from.
+    pub bindings: Bindings,
 }
 
 /// All pictures, and the folders.
@@ -64,7 +66,7 @@ pub struct Pictures {
     pub paths: Paths,
     /// The running configuration. Writer: reload.
     pub config: watch::Sender<Arc<Config>>,
-    /// All live leases. Writer: the DHCP task, through [`Pictures::publish_bindings`].
+    /// All live leases. Writer: the DHCP task, through `daemon::dhcp`.
     pub bindings: watch::Sender<Bindings>,
     /// Interfaces of the kernel. Writer: the network task.
     pub links: watch::Sender<Arc<Links>>,

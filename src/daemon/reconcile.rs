@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::pictures::{Applied, Pictures};
 use crate::config::Config;
 use crate::desired;
-use crate::firewall::{ElementChange, HostAddresses, Policy, SetElements};
+use crate::firewall::{Counters, ElementChange, HostAddresses, Policy, SetElements};
 use crate::linux::nft_elements::Elements;
 use crate::linux::{clock, nft, nft_events};
 use crate::model::Bindings;
@@ -29,7 +29,7 @@ pub async fn run(pictures: Arc<Pictures>, token: CancellationToken) -> anyhow::R
     let mut config = pictures.config.subscribe();
     let mut bindings = pictures.bindings.subscribe();
     let mut events = nft_events::Events::open()?;
-    let mut kernel = Kernel::default();
+    let mut kernel = Kernel::standing(&pictures);
     loop {
         let wish = (config.borrow_and_update().clone(), bindings.borrow_and_update().clone());
         let patience = match kernel.follow(&pictures, wish.0, wish.1).await {
@@ -76,6 +76,19 @@ struct Kernel {
 }
 
 impl Kernel {
+    /// What the first pass, or this task before it was started again, has recorded.
+    fn standing(pictures: &Pictures) -> Self {
+        let applied = pictures.applied.borrow();
+        let Some(config) = applied.config.clone() else { return Kernel::default() };
+        Kernel {
+            hosts: desired::host_addresses(&config, &applied.bindings),
+            policy: Some((config.clone(), Policy::compile(&config))),
+            bindings: applied.bindings.clone(),
+            elements: applied.elements.clone(),
+            channel: None,
+        }
+    }
+
     /// Makes the kernel follow the wish by the smallest change.
     async fn follow(&mut self, pictures: &Pictures, config: Arc<Config>, bindings: Bindings) -> anyhow::Result<()> {
         let Some((_, policy)) = self.policy.as_ref().filter(|(now, _)| Arc::ptr_eq(now, &config)) else {
@@ -94,7 +107,9 @@ impl Kernel {
         }
         tracing::debug!(changes = changes.len(), "set elements follow the leases");
         (self.bindings, self.hosts, self.elements) = (bindings, hosts, Arc::new(elements));
-        pictures.applied.send_modify(|applied| applied.elements = self.elements.clone());
+        pictures.applied.send_modify(|applied| {
+            (applied.elements, applied.bindings) = (self.elements.clone(), self.bindings.clone());
+        });
         Ok(())
     }
 
@@ -109,11 +124,18 @@ impl Kernel {
         changed
     }
 
+    /// What the elements of the standing table have counted, to go on in the next one. A table without counters is better than none.
+    fn counters() -> Counters {
+        let counters = Elements::open().and_then(|mut channel| channel.counters());
+        counters.inspect_err(|error| tracing::debug!("counters begin at zero: {error:#}")).unwrap_or_default()
+    }
+
     async fn replace(&mut self, pictures: &Pictures, config: Arc<Config>, bindings: Bindings) -> anyhow::Result<()> {
         let policy = Policy::compile(&config);
         let hosts = desired::host_addresses(&config, &bindings);
         let elements = Arc::new(desired::elements(&policy, &hosts));
-        if let Err(error) = nft::apply(&desired::ruleset(&policy).text(&elements)).await {
+        let text = desired::ruleset(&policy).text_with(&elements, &Self::counters());
+        if let Err(error) = nft::apply(&text).await {
             let refused = Some((config, format!("error: {error:#}")));
             pictures.applied.send_modify(|applied| applied.refused = refused);
             return Err(error);
@@ -123,6 +145,7 @@ impl Kernel {
             refused: None,
             replaced_unix: clock::now().unix,
             elements: elements.clone(),
+            bindings: bindings.clone(),
         });
         pictures.report("firewall", true, "the table inet labgate stands as the file says");
         (self.policy, self.bindings, self.hosts, self.elements) = (Some((config, policy)), bindings, hosts, elements);

@@ -107,12 +107,10 @@ async fn put_into_effect(pictures: &Arc<Pictures>, loaded: Loaded) -> Outcome {
     let config = Arc::new(config);
     let same_config = **pictures.config.borrow() == *config;
     if !same_config {
-        let ruleset = desired::ruleset(&Policy::compile(&config));
-        let elements = desired::elements(
-            &Policy::compile(&config),
-            &desired::host_addresses(&config, &pictures.bindings.borrow()),
-        );
-        if let Err(error) = nft::check(&ruleset.text(&elements)).await {
+        let policy = Policy::compile(&config);
+        let hosts = desired::host_addresses(&config, &pictures.bindings.borrow());
+        let text = desired::ruleset(&policy).text(&desired::elements(&policy, &hosts));
+        if let Err(error) = nft::check(&text).await {
             return Outcome::Rejected {
                 reason: format!("error: the kernel would refuse the firewall of this file: {error:#}"),
             };

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nix::fcntl::{Flock, FlockArg};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -69,12 +70,19 @@ fn first_configuration(paths: &Paths) -> anyhow::Result<(Loaded, Option<String>)
 }
 
 async fn live(paths: Paths) -> anyhow::Result<()> {
-    let (loaded, rejected) = first_configuration(&paths)?;
-    logging::set_level(&loaded.config.log.level);
+    let signals = Signals::listen()?;
+    let pictures = {
+        let (loaded, _) = first_configuration(&paths)?;
+        Arc::new(Pictures::new(paths, Arc::new(loaded.config)))
+    };
+    // Read again once it is watched: an edit between the two would be noticed by nobody.
+    let edits = watch::watch(&pictures.paths.config, pictures.config.subscribe());
+    let (loaded, rejected) = first_configuration(&pictures.paths)?;
+    pictures.config.send_replace(Arc::new(loaded.config));
+    logging::set_level(&pictures.config.borrow().log.level);
     if !loaded.warnings.is_empty() {
         tracing::warn!("{}", loaded.warnings);
     }
-    let pictures = Arc::new(Pictures::new(paths, Arc::new(loaded.config)));
     if let Some(reason) = rejected {
         tracing::error!("the last good configuration runs, because the file cannot be used:\n{reason}");
         pictures.rejected.send_replace(Some(reason.into()));
@@ -100,7 +108,7 @@ async fn live(paths: Paths) -> anyhow::Result<()> {
 
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!("labgate {} is ready", env!("CARGO_PKG_VERSION"));
-    attend(&pictures).await?;
+    attend(&pictures, signals, edits).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     token.cancel();
     tasks.close();
@@ -112,18 +120,31 @@ async fn live(paths: Paths) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits for what comes from outside: signals and edits of the file.
-async fn attend(pictures: &Arc<Pictures>) -> anyhow::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut edits = watch::watch(&pictures.paths.config, pictures.config.subscribe());
+/// The signals that steer the daemon. Listened to from the first moment: an unheard SIGHUP would end the process.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+/// Waits for what comes from outside, signals and edits of the file, until it is time to end.
+async fn attend(pictures: &Arc<Pictures>, mut signals: Signals, mut edits: mpsc::Receiver<()>) {
     let mut watchdog = watchdog();
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => reload_and_tell(pictures).await,
+            _ = signals.terminate.recv() => return,
+            _ = signals.interrupt.recv() => return,
+            _ = signals.hangup.recv() => reload_and_tell(pictures).await,
             Some(()) = edits.recv() => reload_and_tell(pictures).await,
             _ = watchdog.tick() => {
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);

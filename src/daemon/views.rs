@@ -294,9 +294,11 @@ fn counted(counters: &HashMap<String, (u64, u64)>, place: String, what: String) 
 ///
 /// # Errors
 /// Where a name is unknown or a port no port.
-pub fn explain(pictures: &Pictures, from: &str, to: &str, proto: &str) -> anyhow::Result<firewall::Explanation> {
+pub async fn explain(pictures: &Pictures, from: &str, to: &str, proto: &str) -> anyhow::Result<firewall::Explanation> {
     let config = pictures.config.borrow().clone();
     let addresses = desired::host_addresses(&config, &pictures.bindings.borrow());
     let query = firewall::Query::parse(&config, from, to, proto)?;
-    Ok(firewall::explain(&Policy::compile(&config), &addresses, &query))
+    let explanation = firewall::explain(&Policy::compile(&config), &addresses, &query);
+    // The answer holds without counters too.
+    Ok(explanation.with_counters(&nft::counters().await.unwrap_or_default()))
 }

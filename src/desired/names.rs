@@ -1,4 +1,4 @@
-//! Config + hosts files + bindings → [`LocalNames`]: what is answered here.
+//! Config + hosts files + bindings → [`crate::dns::LocalNames`]: what is answered here.
 //!
 //! A configured host always goes by its configured name, at home or not. Any other client may have the name it sends, where that is a host
 //! label and nobody else's: not the file's, not a hosts file's, not one that software asks for by itself ([`RESERVED`]). Of two clients with

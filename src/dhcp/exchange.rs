@@ -55,8 +55,11 @@ impl Server {
     pub(super) fn request(&mut self, scope: &Scope, client: &Client<'_>, now: Now) -> Result<(), Dropped> {
         let message = client.message;
         let selecting = message.server_identifier();
-        if selecting.is_some_and(|server| server != scope.router) {
+        if let Some(server) = selecting.filter(|server| *server != scope.router) {
             self.forget_offer(scope, client);
+            if !self.plan.scopes.iter().flatten().any(|scope| scope.router == server) {
+                self.outputs.push_back(Output::Event(Event::OtherServer { network: scope.name.clone(), server }));
+            }
             return Err(Dropped::OtherServer);
         }
         let in_use = Some(message.ciaddr).filter(|address| !address.is_unspecified());

@@ -114,6 +114,13 @@ pub enum Event {
         /// Whether the address is withheld for a while; a reserved one never is.
         withheld: bool,
     },
+    /// A client took the offer of a DHCP server that is not us.
+    OtherServer {
+        /// The network.
+        network: Arc<str>,
+        /// The server's identifier.
+        server: Ipv4Addr,
+    },
     /// A reserved address is still leased to another.
     ReservationHeld {
         /// The host it is reserved for.
@@ -136,6 +143,7 @@ impl Event {
             Event::PoolExhausted { .. } => "pool-exhausted",
             Event::Conflict { .. } => "conflict",
             Event::Declined { .. } => "declined",
+            Event::OtherServer { .. } => "other-server",
             Event::ReservationHeld { .. } => "reservation-held",
             Event::ClockJumped { .. } => "clock-jumped",
         }
@@ -165,6 +173,9 @@ impl fmt::Display for Event {
                     f,
                     "network {network}: a client found {address} in use by another; the address is reserved and stays in service"
                 )
+            }
+            Event::OtherServer { network, server } => {
+                write!(f, "network {network}: another DHCP server, {server}, gives addresses here")
             }
             Event::ReservationHeld { host, address } => {
                 write!(

@@ -1,5 +1,6 @@
 //! The way of one packet, phase by phase, with the deciding line of the file.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
@@ -52,8 +53,21 @@ pub struct Phase {
     pub words: String,
     /// The deciding line.
     pub place: Option<String>,
+    /// New connections that this line has decided since it was loaded, where the kernel was asked.
+    pub packets: Option<u64>,
     /// `ok`, `-`, `ALLOW` or `DENY`.
     pub outcome: String,
+}
+
+impl Explanation {
+    /// Puts what the kernel has counted beside the lines of the file, by place (`labgate.toml:36`): packets and octets.
+    pub fn with_counters(mut self, counters: &HashMap<String, (u64, u64)>) -> Self {
+        for phase in &mut self.phases {
+            let counter = phase.place.as_ref().and_then(|place| counters.get(place));
+            phase.packets = counter.map(|(packets, _)| *packets);
+        }
+        self
+    }
 }
 
 /// Explains what the policy does with the first packet of a connection.
@@ -249,6 +263,7 @@ impl Words<'_> {
             name: name.to_owned(),
             words,
             place,
+            packets: None,
             outcome: outcome.to_owned(),
         };
         let (arrival, arrived) = self.arrival(packet);

@@ -57,6 +57,13 @@ web1 (192.168.30.10, network web) -> db1 (192.168.40.10, network db)  tcp 5432
 }
 
 #[test]
+fn counters_stand_beside_the_line() {
+    let counters = [("labgate.toml:36".to_owned(), (8412, 1))].into();
+    let text = ask(&home(), "web1", "db1:5432", "tcp").with_counters(&counters).to_string();
+    assert!(text.contains("labgate.toml:36  8,412 packets  ALLOW\n"), "{text}");
+}
+
+#[test]
 fn a_denial_names_the_nearest_rule_and_the_one_to_write() {
     let text = ask(&home(), "iot", "nas:443", "tcp").to_string();
     assert!(

@@ -1,12 +1,8 @@
 //! An explanation as text for a person.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
-use super::explain::Explanation;
-
-/// Columns of the words of a phase, before its place and outcome.
-const WORDS: usize = 46;
-const PLACE: usize = 18;
+use super::explain::{Explanation, Phase};
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,11 +17,17 @@ impl Explanation {
             Some(port) => writeln!(f, " {port}")?,
             None => writeln!(f)?,
         }
-        for (index, phase) in self.phases.iter().enumerate() {
-            let place = phase.place.as_deref().unwrap_or("");
-            let line =
-                format!("  {} {:<6}  {:<WORDS$} {place:<PLACE$} {}", index + 1, phase.name, phase.words, phase.outcome);
-            writeln!(f, "{}", line.trim_end())?;
+        let rows: Vec<[String; 3]> = self.phases.iter().map(cells).collect();
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let (words, place, packets) = (width(0), width(1), width(2));
+        for ((index, phase), row) in self.phases.iter().enumerate().zip(&rows) {
+            let mut line = format!("  {} {:<6}  {:<words$}", index + 1, phase.name, row[0]);
+            for (cell, width) in [(&row[1], place), (&row[2], packets)] {
+                if width > 0 {
+                    let _ = write!(line, "  {cell:<width$}");
+                }
+            }
+            writeln!(f, "{}", format!("{line}  {}", phase.outcome).trim_end())?;
         }
         writeln!(f, "  replies   established, accepted")
     }
@@ -39,5 +41,31 @@ impl Explanation {
             writeln!(f, "{indent}to allow:  {suggestion}")?;
         }
         Ok(())
+    }
+}
+
+fn cells(phase: &Phase) -> [String; 3] {
+    let packets = phase.packets.map(|packets| format!("{} packets", grouped(packets)));
+    [phase.words.clone(), phase.place.clone().unwrap_or_default(), packets.unwrap_or_default()]
+}
+
+/// Digits in groups of three: `8,412`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn digits_stand_in_groups() {
+        assert_eq!([0, 999, 8412, 1_234_567].map(super::grouped), ["0", "999", "8,412", "1,234,567"]);
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Input is a [`crate::config::Config`], output are plain values; nothing here runs nft. What the policy means stands in
-//! [`Policy`]; what a packet costs is decided by [`permissions`]: rules become set elements, never rules.
+//! [`Policy`]; what a packet costs is decided by `permissions`: rules become set elements, never rules.
 
 mod services;
 mod hosts;

@@ -71,12 +71,15 @@ impl Elements {
             for (index, change) in changes.iter().enumerate().filter(|(index, _)| !done.contains(index)) {
                 if in_the_way.contains(&index) {
                     sent.push((index, false));
-                    messages.push((DELSETELEM, NLM_F_ACK, encode(change, false)));
+                    messages.push((DELSETELEM, 0, encode(change, false)));
                 }
                 sent.push((index, change.add));
-                let (kind, flags) =
-                    if change.add { (NEWSETELEM, NLM_F_ACK | NLM_F_CREATE) } else { (DELSETELEM, NLM_F_ACK) };
+                let (kind, flags) = if change.add { (NEWSETELEM, NLM_F_CREATE) } else { (DELSETELEM, 0) };
                 messages.push((kind, flags, encode(change, change.add)));
+            }
+            // Errors come unasked; one acknowledgement tells that the batch was read.
+            if let Some((_, flags, _)) = messages.last_mut() {
+                *flags |= NLM_F_ACK;
             }
             let errors = self.0.batch(messages).context("cannot change set elements")?;
             let mut clean = true;

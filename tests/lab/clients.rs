@@ -25,7 +25,7 @@ lease-time = "{lease_time}"
 [network.lan.dhcp.options]
 ntp-servers = ["192.168.1.123", "192.168.1.124"]
 interface-mtu = 1400
-43 = "01:02:aa"
+43 = [1, 2, 170]
 [network.web]
 interface = "eth3"
 address = "192.168.30.1/24"

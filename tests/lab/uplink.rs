@@ -1,9 +1,6 @@
 //! The uplink in its three forms: the system's, the file's, and our own DHCP client against a server that we did not write.
 
-use std::fs;
-use std::process::{Child, Stdio};
-
-use labgate::cli::lab::{Home, HostSpec, Lab, Options, Outcome, find};
+use labgate::cli::lab::{Home, HostSpec, Lab, Options, Outcome, Service, find};
 
 use crate::support::{eventually, home, options, skip, start};
 
@@ -12,7 +9,7 @@ const NETWORKS: &str = "[network.lan]\ninterface = \"eth1\"\naddress = \"192.168
     [port-forward]\n\"tcp/443\" = \"nas\"\n";
 
 fn machines() -> Home {
-    let nas = HostSpec::client("nas", "lan", "52:54:00:00:01:10").serving(labgate::cli::lab::Service::Web(443));
+    let nas = HostSpec::client("nas", "lan", "52:54:00:00:01:10").serving(Service::Web(443));
     home([nas, HostSpec::client("laptop", "lan", "52:54:00:00:01:20")])
 }
 
@@ -25,7 +22,7 @@ fn untouched() -> Home {
 #[track_caller]
 fn seen_as(lab: &Lab, address: &str) {
     let laptop = lab.host("laptop").expect("laptop");
-    eventually(&format!("the internet sees {address}"), 20, || {
+    eventually(&format!("the internet sees {address}"), 40, || {
         laptop.connect("www.example.com:80").is_ok_and(|tried| tried.text == format!("internet: you are {address}"))
     });
 }
@@ -69,50 +66,18 @@ fn our_own_client_gets_address_route_and_resolvers_and_keeps_them_over_a_restart
         return skip("busybox is not installed, whose udhcpd is the provider's server here");
     }
     let config = format!("[wan]\ninterface = \"eth0\"\naddress = \"dhcp\"\n{NETWORKS}");
-    let lab = Options { config, ..options().home(untouched()) };
-    if !crate::support::possible() {
-        return;
-    }
-    let mut lab = Lab::lay(lab).expect("the lab is laid");
-    let provider = Provider::start(&lab);
-    lab.start_gateway().expect("the gateway starts");
-    lab.start_clients().expect("the clients start");
-    seen_as(&lab, "203.0.113.50");
-    forwarded(&lab, "203.0.113.50");
+    let mut home = untouched();
+    let internet = home.host_mut("internet").expect("internet");
+    internet.services.push(Service::Provider("eth0".to_owned()));
+    let Some(mut lab) = start(Options { config, ..options().home(home) }) else { return };
+    seen_as(&lab, "203.0.113.2");
+    forwarded(&lab, "203.0.113.2");
     let status = lab.ask(&["status"]).expect("status");
     assert_eq!(status["resolvers"], serde_json::json!(["198.51.100.53"]), "{status}");
-    drop(provider);
+    let internet = lab.host("internet").expect("internet");
+    internet.run(&["sh", "-c", "kill $(cat /run/udhcpd.pid)"]).expect("the provider's server is ended");
     lab.gateway().expect("the gateway").kill().expect("kill -9");
     lab.router().expect("the gateway").run(&["ip", "addr", "flush", "dev", "eth0"]).expect("as after a boot");
     lab.start_gateway().expect("the gateway starts again");
-    seen_as(&lab, "203.0.113.50");
-}
-
-/// busybox's DHCP server on the other side of the uplink.
-struct Provider(Child);
-
-impl Provider {
-    fn start(lab: &Lab) -> Self {
-        let internet = lab.host("internet").expect("internet");
-        let folder = internet.folder().join("run");
-        fs::write(folder.join("leases"), "").expect("a lease file");
-        fs::write(
-            folder.join("udhcpd.conf"),
-            "start 203.0.113.50\nend 203.0.113.50\ninterface eth0\nlease_file /run/leases\npidfile /run/udhcpd.pid\n\
-             option subnet 255.255.255.0\noption router 203.0.113.1\noption dns 198.51.100.53\noption lease 600\n",
-        )
-        .expect("its file");
-        let mut command = internet.command("busybox");
-        command.args(["udhcpd", "-f", "-I", "203.0.113.1", "/run/udhcpd.conf"]);
-        Provider(
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("udhcpd starts"),
-        )
-    }
-}
-
-impl Drop for Provider {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    seen_as(&lab, "203.0.113.2");
 }

@@ -54,3 +54,34 @@ fn another_shell_runs_commands_in_a_running_home_until_it_ends() {
     let gone = labgate(&["lab", "exec", "laptop", "--", "true"]).output().expect("exec");
     assert!(String::from_utf8_lossy(&gone.stderr).contains("no lab is running"), "{gone:?}");
 }
+
+#[test]
+fn a_file_of_ones_own_gets_a_home_that_fits_it() {
+    if !possible() {
+        return;
+    }
+    if labgate::cli::lab::find("busybox").is_none() {
+        return crate::support::skip("busybox is not installed, whose udhcpd is the provider's server here");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("own.toml");
+    let text = "[wan]\ninterface = \"wan0\"\naddress = \"dhcp\"\n[network.home]\ninterface = \"lan0\"\naddress = \"10.0.0.1/24\"\n\
+        admin = true\n[network.guest]\ninterface = \"lan0.20\"\naddress = \"10.0.20.1/24\"\n\
+        [host]\nnas = { mac = \"52:54:00:00:01:10\", ip = \"10.0.0.10\" }\n[dns]\nupstream = [\"9.9.9.9\"]\n";
+    std::fs::write(&file, text).expect("a file");
+    let output = Command::new(LABGATE).args(["lab", "--once", "--config"]).arg(&file).output().expect("labgate lab");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
+    for words in [
+        "nas has 10.0.0.10 on home",
+        "guest-pc has 10.0.20.",
+        "guest-pc -> internet (198.51.100.80:80) reaches it: internet: you are 203.0.113.2",
+        "guest-pc -> nas (10.0.0.10:80) is refused",
+    ] {
+        assert!(told.contains(words), "{words:?} is missing in\n{told}");
+    }
+    std::fs::write(&file, text.replace("10.0.20.1/24", "10.0.0.9/24")).expect("a mistake");
+    let output = Command::new(LABGATE).args(["lab", "--once", "--config"]).arg(&file).output().expect("labgate lab");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && words.contains("own.toml:"), "{words}");
+}

@@ -1,13 +1,8 @@
 //! What a virtual home is made of: segments, hosts and what they serve. Plain values; the keeper makes them real.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::net::Ipv4Addr;
 
-use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-
-use crate::config::{self, Config, NetworkInterface, Source};
 
 /// The file of the built-in home: the home lab of the manual, with the lab's interfaces and its own upstream.
 pub const BUILT_IN_CONFIG: &str = include_str!("home.toml");
@@ -79,6 +74,8 @@ pub enum Service {
     Dns(Ipv4Addr),
     /// A web server on this TCP port that says its name and the peer's address.
     Web(u16),
+    /// The provider's DHCP server, on this interface: hands out the gateway's public address.
+    Provider(String),
     /// A TCP port that greets with its name and the peer's address and then echoes.
     Echo(u16),
 }
@@ -148,7 +145,7 @@ impl HostSpec {
 
     /// The other side of the uplink: the provider's router, the DNS upstream and a web server. It has no route to
     /// private addresses, as the real one.
-    fn internet() -> Self {
+    pub fn internet() -> Self {
         let addresses =
             [("eth0", format!("{PROVIDER}/24")), ("lo", format!("{UPSTREAM}/32")), ("lo", format!("{WWW}/32"))];
         HostSpec {
@@ -161,75 +158,5 @@ impl HostSpec {
             ),
             services: vec![Service::Dns(UPSTREAM), Service::Web(80), Service::Echo(7)],
         }
-    }
-}
-
-/// The home that fits a file of the person's own: a cable per interface, a machine per reserved host, and a guest on every network.
-pub fn from_file(path: &Path) -> Result<(String, Home)> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let checked = config::check(&[Source { name, text: text.clone().into_bytes() }]);
-    match checked.config {
-        Some(config) => Ok((text, Home::of(&config))),
-        None => bail!("{}", checked.report.render(false).trim_end()),
-    }
-}
-
-impl Home {
-    fn of(config: &Config) -> Self {
-        let mut home =
-            Home { segments: Vec::new(), gateway_addresses: Vec::new(), gateway_router: None, hosts: Vec::new() };
-        let mut internet = HostSpec::internet();
-        if let Some(wan) = &config.wan {
-            home.segments.push(Segment { name: "wan".to_owned(), port: wan.interface.to_string() });
-            if wan.address == config::WanAddress::System {
-                home.gateway_addresses.push((wan.interface.to_string(), format!("{PUBLIC}/24")));
-                home.gateway_router = Some(PROVIDER);
-            }
-            internet.answer_for(config);
-            home.hosts.push(internet);
-        }
-        for (index, network) in config.networks.iter().enumerate() {
-            let segment = network.name.chars().take(12).collect::<String>();
-            home.segments.push(Segment { name: segment.clone(), port: port(&network.interface) });
-            let guest = format!("{}-pc", segment.chars().take(9).collect::<String>());
-            if network.dhcp.is_some() {
-                let mac = format!("52:54:00:ff:{:02x}:01", index & 0xff);
-                home.hosts.push(HostSpec::client(&guest, &segment, &mac).serving(Service::Web(80)));
-            }
-            for host in config.hosts.iter().filter(|host| host.network == Some(index) && host.name.len() <= 12) {
-                if let (Some(mac), Some(_)) = (host.macs.first(), &network.dhcp) {
-                    home.hosts.push(HostSpec::client(&host.name, &segment, &mac.to_string()).serving(Service::Web(80)));
-                }
-            }
-        }
-        home
-    }
-}
-
-/// The interface of the gateway that gets the cable. A VLAN's name is given to a cable of its own, so that no 802.1Q is needed.
-fn port(interface: &NetworkInterface) -> String {
-    match interface {
-        NetworkInterface::Plain(name) | NetworkInterface::Vlan { name, .. } => name.to_string(),
-        NetworkInterface::Bridge { members, name } => members.first().unwrap_or(name).to_string(),
-    }
-}
-
-impl HostSpec {
-    /// Lets the internet answer at the addresses of the file's own upstreams.
-    fn answer_for(&mut self, config: &Config) {
-        let upstreams: BTreeSet<Ipv4Addr> = config
-            .dns
-            .upstreams
-            .iter()
-            .filter_map(|upstream| match upstream.server.ip() {
-                IpAddr::V4(address) if address != UPSTREAM => Some(address),
-                _ => None,
-            })
-            .collect();
-        if let Addressing::Fixed(addresses, _) = &mut self.addressing {
-            addresses.extend(upstreams.iter().map(|address| ("lo".to_owned(), format!("{address}/32"))));
-        }
-        self.services.extend(upstreams.into_iter().map(Service::Dns));
     }
 }

@@ -63,6 +63,7 @@ enum ServeWhat {
     Dns { address: Ipv4Addr, log: PathBuf },
     Web { port: u16 },
     Echo { port: u16 },
+    Provider { interface: String },
 }
 
 /// Plays the role.
@@ -75,6 +76,7 @@ pub fn run(args: InternalArgs) -> Result<()> {
             ServeWhat::Dns { address, log } => serve::dns(address, &log),
             ServeWhat::Web { port } => serve::web(&name, port),
             ServeWhat::Echo { port } => serve::echo(&name, port),
+            ServeWhat::Provider { interface } => serve::provider(&interface),
         },
         Role::Connect { target } => {
             let mut out = std::io::stdout();

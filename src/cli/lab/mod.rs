@@ -10,6 +10,7 @@ mod join;
 pub mod keeper;
 mod lines;
 mod load;
+mod own;
 mod reach;
 mod running;
 mod serve;
@@ -84,7 +85,7 @@ fn home(common: &Common, args: &LabArgs) -> Result<ExitCode> {
     options.show_log = !args.once && !common.json;
     let own = own_config(common);
     if let Some(path) = own {
-        let (text, home) = home::from_file(path)?;
+        let (text, home) = own::from_file(path)?;
         options = options.config(text).home(home);
     }
     let mut show = Show::new(common.json);

@@ -197,6 +197,7 @@ impl Lab {
                         let log = self.work.join("machines").join(&host.name).join("queries");
                         command.arg("dns").arg(address.to_string()).arg(log)
                     }
+                    Service::Provider(interface) => command.arg("provider").arg(interface),
                     Service::Web(port) => command.arg("web").arg(port.to_string()),
                     Service::Echo(port) => command.arg("echo").arg(port.to_string()),
                 };

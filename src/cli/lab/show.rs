@@ -1,6 +1,7 @@
 //! The opening demonstration: what a person would try first on a new router, tried, and told in plain lines.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -104,6 +105,7 @@ pub fn tour(lab: &Lab, show: &mut Show) -> Result<()> {
 /// For a home of the person's own: leases, and what each machine can reach, without a judgement.
 pub fn look_around(lab: &Lab, show: &mut Show) -> Result<()> {
     leases(lab, show);
+    settle(lab)?;
     show.say("reach");
     let hosts = &lab.options().home.hosts;
     for from in hosts.iter().filter(|host| matches!(host.addressing, Addressing::Dhcp)) {
@@ -119,6 +121,13 @@ pub fn look_around(lab: &Lab, show: &mut Show) -> Result<()> {
             show.step(true, format!("{} -> {} ({address}:80) {words}", from.name, to.name));
         }
     }
+    Ok(())
+}
+
+/// Waits for an uplink that has to ask for its address first; what is not good after that is shown as it is.
+fn settle(lab: &Lab) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while lab.ask(&["status"])?["state"] != "good" && Instant::now() < deadline {}
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::desired::names::NameEvent;
 use crate::dhcp::{Ended, Event};
 use crate::model::{Binding, Now};
 
@@ -19,19 +20,34 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    /// A line about a lease.
-    pub fn lease(&mut self, what: &str, binding: &Binding, now: Now) {
+    /// Whether one more line may be told this second.
+    fn may_tell(&mut self, now: Now) -> bool {
         if now.instant >= self.second + Duration::from_secs(1) {
             if self.untold > 0 {
-                tracing::info!("dhcp: {} more leases were granted or ended", self.untold);
+                tracing::info!("dhcp: {} more lines about leases and names were left out", self.untold);
             }
             (self.second, self.lines, self.untold) = (now.instant, 0, 0);
         }
         if self.lines >= LINES_PER_SECOND {
             self.untold += 1;
-            return;
+            return false;
         }
         self.lines += 1;
+        true
+    }
+
+    /// A line about a name.
+    pub fn name(&mut self, event: &NameEvent, now: Now) {
+        if self.may_tell(now) {
+            tracing::info!("dns: {event}");
+        }
+    }
+
+    /// A line about a lease.
+    pub fn lease(&mut self, what: &str, binding: &Binding, now: Now) {
+        if !self.may_tell(now) {
+            return;
+        }
         let name = binding.host_name.as_deref().unwrap_or("no name");
         match binding.mac {
             Some(mac) => tracing::info!("dhcp {}: {} {what} {mac} ({name})", binding.network, binding.address),

@@ -5,11 +5,16 @@ pub mod dns;
 mod wire;
 pub mod zone;
 
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
+
+use super::home::{PROVIDER, PUBLIC, UPSTREAM};
 
 /// A web server that says its name and the peer's address to whoever asks for whatever.
 pub fn web(name: &str, port: u16) -> Result<()> {
@@ -35,6 +40,20 @@ pub fn dns(address: Ipv4Addr, log: &Path) -> Result<()> {
     let server = dns::Server::bind(address, log)?;
     ready()?;
     server.serve()
+}
+
+/// The provider's DHCP server: busybox's, so that labgate's own client is judged by a stranger's. This process becomes it.
+pub fn provider(interface: &str) -> Result<()> {
+    let file = format!(
+        "start {PUBLIC}\nend {PUBLIC}\ninterface {interface}\nlease_file /run/udhcpd.leases\npidfile /run/udhcpd.pid\n\
+         option subnet 255.255.255.0\noption router {PROVIDER}\noption dns {UPSTREAM}\noption lease 600\n"
+    );
+    fs::write("/run/udhcpd.leases", "")?;
+    fs::write("/run/udhcpd.conf", file)?;
+    ready()?;
+    let mut server = Command::new("busybox");
+    server.args(["udhcpd", "-f", "-I", &PROVIDER.to_string(), "/run/udhcpd.conf"]);
+    Err(server.stdout(Stdio::null()).stderr(Stdio::null()).exec()).context("cannot run busybox (package busybox)")
 }
 
 fn accept(port: u16, name: &str, serve: fn(TcpStream, &str) -> io::Result<()>) -> Result<()> {
