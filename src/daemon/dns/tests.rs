@@ -13,7 +13,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio_util::sync::CancellationToken;
 
 use super::run_on;
-use crate::config::{Config, Network, Transport, Upstream};
+use crate::config::{Config, Transport, Upstream};
 use crate::daemon::{Paths, Pictures};
 use crate::dns::testing::{answers, arc, config, network, question, read};
 use crate::dns::{Hosts, LocalNames};
