@@ -231,7 +231,12 @@ impl Task {
             }
         }
         if renewals_only {
-            self.show(newer);
+            // Only times have changed: the picture is current, but nobody has to wake for it.
+            self.pictures.bindings.send_if_modified(|shown| {
+                shown.clone_from(&newer);
+                false
+            });
+            self.bindings = newer;
         } else {
             self.publish(newer, now);
         }
@@ -266,10 +271,6 @@ impl Task {
         let (config, older) = (&self.config, &self.bindings);
         let events = self.pictures.update_names(|names| names::publish(names, config, older, &newer));
         events.iter().for_each(|event| self.teller.name(event, now));
-        self.show(newer);
-    }
-
-    fn show(&mut self, newer: Bindings) {
         self.pictures.bindings.send_replace(newer.clone());
         self.bindings = newer;
     }

@@ -10,8 +10,8 @@ use crate::dhcp::{EndReason, Ended, Grant};
 use crate::linux::lease_store::{LeaseStore, Row};
 use crate::model::Binding;
 
-/// Commits under way: one that is written and one that is ready when it is done. Whatever comes meanwhile shares the next.
-const COMMITS: usize = 2;
+/// Commits under way. Whatever comes meanwhile shares the next: few and large commits cost the least.
+const COMMITS: usize = 1;
 /// With more effects than this waiting, no more datagrams are read: the kernel's queue holds them, or drops them.
 const WAITING: usize = 2048;
 
