@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ipnet::Ipv4Net;
+use nix::net::if_::InterfaceFlags;
 
 use super::{Common, show};
+use crate::dhcp::client::{Client, Identity, Output, server_of_offer};
+use crate::linux::clock;
+use crate::linux::uplink_socket::UplinkSocket;
 
 /// Arguments of `labgate init`.
 #[derive(Debug, clap::Args)]
@@ -24,8 +29,14 @@ pub struct InitArgs {
     dry_run: bool,
 }
 
+/// How long a DHCP server may take to offer an address.
+const SERVER_PATIENCE: Duration = Duration::from_secs(3);
+
 /// Networks that are offered for the home, in this order, where the uplink does not use them.
 const OFFERS: [&str; 4] = ["192.168.1.1/24", "192.168.77.1/24", "10.77.0.1/24", "172.20.0.1/24"];
+
+/// `ARPHRD_ETHER` (linux/if_arp.h).
+const ETHERNET: u16 = 1;
 
 /// What the machine has.
 #[derive(Debug, Default)]
@@ -42,7 +53,7 @@ pub fn run(common: &Common, args: &InitArgs) -> anyhow::Result<ExitCode> {
     let machine = look()?;
     let (wan, lan) = choose(&machine, args)?;
     let text = compose(&machine, &wan, &lan);
-    let server = None::<Ipv4Addr>;
+    let server = ask_for_a_server(&lan);
     if let Some(server) = server {
         eprintln!(
             "warning: a DHCP server ({server}) already answers on {lan}; two servers on one network give out the same addresses. Switch it off first."
@@ -64,6 +75,40 @@ pub fn run(common: &Common, args: &InitArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Asks the network for an address, without taking it, and tells who offers one. Needs `CAP_NET_RAW`; says so where it is missing.
+fn ask_for_a_server(interface: &str) -> Option<Ipv4Addr> {
+    eprintln!("asking {interface} for {} s whether a DHCP server is already there", SERVER_PATIENCE.as_secs());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    let asked = runtime.block_on(async {
+        let socket = UplinkSocket::open(interface)?;
+        let identity = Identity { mac: socket.mac(), host_name: String::new() };
+        let now = clock::now();
+        let mut client = Client::new(identity, now.instant.as_nanos() as u64, None, now);
+        let conversation = async {
+            loop {
+                client.handle_timeout(clock::now());
+                while let Some(output) = client.poll_output() {
+                    if let Output::Send { message, source, destination } = output {
+                        socket.send(&message, source, destination).await?;
+                    }
+                }
+                let next = clock::deadline(client.poll_timeout().unwrap_or(Duration::MAX / 2));
+                tokio::select! {
+                    received = socket.receive() => if let Some(server) = server_of_offer(&received?, socket.mac()) {
+                        return std::io::Result::Ok(server);
+                    },
+                    () = tokio::time::sleep_until(next) => {}
+                }
+            }
+        };
+        tokio::time::timeout(SERVER_PATIENCE, conversation).await.map_or(Ok(None), |server| server.map(Some))
+    });
+    asked.unwrap_or_else(|error| {
+        eprintln!("could not ask: {error}");
+        None
+    })
+}
+
 /// Writes the file, never over one that is there.
 fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
     use std::io::Write;
@@ -80,16 +125,13 @@ fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
 
 fn look() -> anyhow::Result<Machine> {
     let mut machine = Machine::default();
-    for entry in std::fs::read_dir("/sys/class/net").context("cannot list the interfaces")? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name != "lo" && entry.path().join("address").exists() {
-            let carrier = std::fs::read_to_string(entry.path().join("carrier")).is_ok_and(|text| text.trim() == "1");
-            machine.interfaces.insert(name, carrier);
-        }
-    }
     machine.default_route = default_route(&std::fs::read_to_string("/proc/net/route").unwrap_or_default());
-    for found in nix::ifaddrs::getifaddrs()? {
+    for found in nix::ifaddrs::getifaddrs().context("cannot list the interfaces")? {
+        let link = found.address.as_ref().and_then(|storage| storage.as_link_addr().map(|link| link.hatype()));
+        if link == Some(ETHERNET) && !found.flags.contains(InterfaceFlags::IFF_LOOPBACK) {
+            let carrier = found.flags.contains(InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING);
+            machine.interfaces.insert(found.interface_name.clone(), carrier);
+        }
         let address = |storage: Option<nix::sys::socket::SockaddrStorage>| Some(storage?.as_sockaddr_in()?.ip());
         if let (Some(own), Some(mask)) = (address(found.address), address(found.netmask)) {
             machine.addresses.push((found.interface_name, Ipv4Net::with_netmask(own, mask)?));

@@ -266,12 +266,14 @@ impl Task {
         true
     }
 
-    /// Publishes names, then leases.
+    /// Publishes names and leases together: a reload that makes all names anew in between would else miss the newest.
     fn publish(&mut self, newer: Bindings, now: Now) {
         let (config, older) = (&self.config, &self.bindings);
-        let events = self.pictures.update_names(|names| names::publish(names, config, older, &newer));
+        let events = self.pictures.update_names(|names| {
+            self.pictures.bindings.send_replace(newer.clone());
+            names::publish(names, config, older, &newer)
+        });
         events.iter().for_each(|event| self.teller.name(event, now));
-        self.pictures.bindings.send_replace(newer.clone());
         self.bindings = newer;
     }
 

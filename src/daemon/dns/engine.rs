@@ -120,6 +120,8 @@ fn lock(shard: &Mutex<Cache>) -> MutexGuard<'_, Cache> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// An eighth more than its share: names do not fall into the shards evenly, and as many names as the file says must fit.
 fn shard_size(config: &Config) -> usize {
-    config.dns.cache_size.div_ceil(SHARDS)
+    let size = config.dns.cache_size;
+    (size + size / 8).div_ceil(SHARDS)
 }

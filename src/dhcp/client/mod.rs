@@ -82,6 +82,11 @@ pub enum Output {
     Deconfigure(Reason),
 }
 
+/// The server that offers an address in `bytes` to the client with the hardware address `mac`; `None` where this is no offer.
+pub fn server_of_offer(bytes: &[u8], mac: MacAddr) -> Option<Ipv4Addr> {
+    Reply::parse(bytes, mac).filter(|reply| reply.kind == reply::Kind::Offer)?.server
+}
+
 /// Why there is no lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
