@@ -124,8 +124,8 @@ fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 fn look() -> anyhow::Result<Machine> {
-    let mut machine = Machine::default();
-    machine.default_route = default_route(&std::fs::read_to_string("/proc/net/route").unwrap_or_default());
+    let default_route = default_route(&std::fs::read_to_string("/proc/net/route").unwrap_or_default());
+    let mut machine = Machine { default_route, ..Machine::default() };
     for found in nix::ifaddrs::getifaddrs().context("cannot list the interfaces")? {
         let link = found.address.as_ref().and_then(|storage| storage.as_link_addr().map(|link| link.hatype()));
         if link == Some(ETHERNET) && !found.flags.contains(InterfaceFlags::IFF_LOOPBACK) {

@@ -174,6 +174,8 @@ fn connect_whole(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "page_size", 1024)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // 8 MiB of log before it is folded in: what a flood writes again and again is folded in once.
+    connection.pragma_update(None, "wal_autocheckpoint", 8192)?;
     // 2 MiB of pages are plenty for any home.
     connection.pragma_update(None, "cache_size", -2048)?;
     connection.execute_batch(SCHEMA)?;
