@@ -12,7 +12,7 @@ pub(in crate::config) fn forwards(context: &mut Context, forwards: &[ForwardDraf
     }
     for forward in forwards {
         let host = &hosts[forward.value.host];
-        if host.ip.is_none() {
+        if !host.has_ip {
             context
                 .warn("forward-follows-lease", forward.span, format!("`{}` has no fixed address", host.name))
                 .label("works while the host has a lease")

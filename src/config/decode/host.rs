@@ -20,6 +20,8 @@ pub(in crate::config) struct HostDraft {
     pub macs: Vec<At<MacAddr>>,
     pub client_id: Option<At<Vec<u8>>>,
     pub ip: Option<At<Ipv4Addr>>,
+    /// Whether the file gives an `ip`, right or wrong.
+    pub has_ip: bool,
     pub aliases: Vec<At<DomainName>>,
 }
 
@@ -31,6 +33,7 @@ pub(super) fn host(context: &mut Context, key: &str, span: Span, node: &Node) ->
         macs: Vec::new(),
         client_id: None,
         ip: None,
+        has_ip: false,
         aliases: Vec::new(),
     };
     let title = format!("host.{key}");
@@ -55,6 +58,7 @@ pub(super) fn host(context: &mut Context, key: &str, span: Span, node: &Node) ->
     draft.ip = read(context, fields, "ip", |context, node| {
         Some(At { value: context.parse(node, "ip", values::host_address)?, span: node.span })
     });
+    draft.has_ip = fields.get("ip").is_some();
     if let Some(node) = fields.get("alias") {
         let items = context.one_or_many(node, "alias");
         draft.aliases = items
