@@ -1,9 +1,9 @@
 # labgate in a container: the host's network, three capabilities, no --privileged. docs/docker.md has the commands.
 #
-#   docker build -t labgate .                          compiles in the build stage (about four minutes on two cores)
-#   docker build -t labgate --target prebuilt CONTEXT  takes a binary named `labgate` from the context instead
+#   docker build -t labgate .      compiles in the build stage, about four minutes on two cores
 #
-# Both bases are arguments, for registries of one's own and for machines without any.
+# Both bases are arguments, for registries of one's own and for machines without any. The first stage is all but the
+# binary: whoever has that already builds `--target runtime` and copies it in.
 ARG BASE=debian:bookworm-slim
 ARG BASE_BUILD=rust:1-slim-bookworm
 
@@ -19,9 +19,6 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 CMD ["lab
 ENTRYPOINT ["labgate"]
 CMD ["run"]
 
-FROM runtime AS prebuilt
-COPY labgate /usr/bin/labgate
-
 FROM ${BASE_BUILD} AS build
 RUN command -v cc >/dev/null || { apt-get update \
  && apt-get install -y --no-install-recommends gcc libc6-dev \
@@ -30,5 +27,5 @@ WORKDIR /src
 COPY . .
 RUN cargo build --release --locked --bin labgate
 
-FROM runtime AS gateway
+FROM runtime
 COPY --from=build /src/target/release/labgate /usr/bin/labgate
