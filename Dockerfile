@@ -1,6 +1,6 @@
 # labgate in a container: the host's network, three capabilities, no --privileged. docs/docker.md has the commands.
 #
-#   docker build -t labgate .                          compiles in the build stage (about ten minutes on two cores)
+#   docker build -t labgate .                          compiles in the build stage (about four minutes on two cores)
 #   docker build -t labgate --target prebuilt CONTEXT  takes a binary named `labgate` from the context instead
 #
 # Both bases are arguments, for registries of one's own and for machines without any.

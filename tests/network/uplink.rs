@@ -30,7 +30,7 @@ fn is_there(program: &str) -> bool {
 
 fn dnsmasq(peer: &Peer, folder: &Path, range: &str, options: &[&str]) -> Running {
     let mut arguments: Vec<String> = [
-        "--keep-in-foreground",
+        "--no-daemon", // and stay who you are: a user namespace has no group to change to
         "--conf-file=/dev/null",
         "--port=0",
         "--interface=isp0",
