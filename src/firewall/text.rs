@@ -53,7 +53,10 @@ fn write_set(text: &mut String, set: &Set, elements: &SetElements, counters: &Co
     let _ = writeln!(text, "\t\tcomment {}", quote(&set.comment));
     let counters = counters.get(&set.name);
     let mut open = false;
-    for element in set.fixed.iter().chain(elements.members(&set.name)) {
+    // In one order, whatever order the members have in memory: the kernel lists ranges as they came.
+    let mut members: Vec<&Element> = set.fixed.iter().chain(elements.members(&set.name)).collect();
+    members.sort_by(|one, other| one.key.cmp(&other.key));
+    for element in members {
         text.push_str(if open { ",\n\t\t\t" } else { "\t\telements = {\n\t\t\t" });
         open = true;
         let counter = counters.and_then(|by_key| by_key.get(&wire::lower(&element.key)[..]).copied());
