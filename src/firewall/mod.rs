@@ -24,6 +24,7 @@ mod closed;
 mod describe;
 mod packet;
 mod evaluate;
+pub mod reach;
 mod query;
 mod decide;
 mod explain;
