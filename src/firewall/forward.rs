@@ -47,8 +47,8 @@ fn base(policy: &Policy, ipv6: &str) -> Chain {
     if !ways.is_empty() {
         rules.push(format!("iifname vmap {{ {} }}", ways.join(", ")));
     }
-    rules.extend([INVALID.to_owned(), format!("meta nfproto ipv6 goto {ipv6}")]);
-    rules.extend([format!("{} goto spoofed", own_source(policy)), "goto decide".to_owned()]);
+    rules.extend([INVALID.to_owned(), format!("{} goto decide", own_source(policy, "!="))]);
+    rules.extend(not_its_source(ipv6));
     Chain {
         name: "forward".into(),
         comment: "through the router: established first, then by network",
@@ -57,20 +57,25 @@ fn base(policy: &Policy, ipv6: &str) -> Chain {
     }
 }
 
-/// Packets from one network. `spoofed` returns only what is IPv6.
+/// Packets from one network.
 fn from(network: &Network, ipv6: &str) -> Chain {
+    let mut rules = vec![
+        format!("oifname {} accept", quote(&network.interface)),
+        INVALID.to_owned(),
+        format!("ip saddr {} goto decide", network.subnet.trunc()),
+    ];
+    rules.extend(not_its_source(ipv6));
     Chain {
         name: chain_name(network),
         comment: "traffic inside one network is never filtered, a source belongs to its network",
         hook: None,
-        rules: vec![
-            format!("oifname {} accept", quote(&network.interface)),
-            INVALID.to_owned(),
-            format!("ip saddr {} goto decide", network.subnet.trunc()),
-            "meta nfproto ipv4 goto spoofed".to_owned(),
-            format!("goto {ipv6}"),
-        ],
+        rules,
     }
+}
+
+/// What is IPv4 here has a wrong source.
+fn not_its_source(ipv6: &str) -> [String; 2] {
+    ["meta nfproto ipv4 goto spoofed".to_owned(), format!("goto {ipv6}")]
 }
 
 /// Names of networks are letters, digits and hyphens; whatever else one might hold does not become syntax.
