@@ -14,6 +14,7 @@ use crate::daemon::control::{self, Request};
 use crate::daemon::reload::Outcome;
 use crate::daemon::{self, logging, views};
 use crate::desired;
+use crate::dns::outside::Resolved;
 use crate::firewall::{self, Explanation, Policy};
 use crate::linux::{config_files, network, nft};
 use crate::model::Bindings;
@@ -188,7 +189,11 @@ pub fn explain(common: &Common, from: String, to: String, proto: String) -> Done
             bail!("{}\n{}", checked.report.render(false), checked.report.summary())
         };
         let query = firewall::Query::parse(&config, &from, &to, &proto)?;
-        firewall::explain(&Policy::compile(&config), &desired::host_addresses(&config, &Bindings::default()), &query)
+        firewall::explain(
+            &Policy::compile(&config),
+            &desired::host_addresses(&config, &Bindings::default(), &Resolved::default()),
+            &query,
+        )
     };
     if common.json {
         show::json(&explanation)?;

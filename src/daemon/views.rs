@@ -275,7 +275,7 @@ pub async fn rules(pictures: &Pictures) -> anyhow::Result<Vec<Counted>> {
 pub async fn forwards(pictures: &Pictures) -> anyhow::Result<Vec<Counted>> {
     let config = pictures.config.borrow().clone();
     let counters = nft::counters().await?;
-    let addresses = desired::host_addresses(&config, &pictures.bindings.borrow());
+    let addresses = desired::host_addresses(&config, &pictures.bindings.borrow(), &pictures.resolved.borrow());
     Ok(config
         .forwards
         .iter()
@@ -296,7 +296,7 @@ fn counted(counters: &HashMap<String, (u64, u64)>, place: String, what: String) 
 /// Where a name is unknown or a port no port.
 pub async fn explain(pictures: &Pictures, from: &str, to: &str, proto: &str) -> anyhow::Result<firewall::Explanation> {
     let config = pictures.config.borrow().clone();
-    let addresses = desired::host_addresses(&config, &pictures.bindings.borrow());
+    let addresses = desired::host_addresses(&config, &pictures.bindings.borrow(), &pictures.resolved.borrow());
     let query = firewall::Query::parse(&config, from, to, proto)?;
     let explanation = firewall::explain(&Policy::compile(&config), &addresses, &query);
     // The answer holds without counters too.

@@ -7,5 +7,5 @@ mod elements;
 pub mod names;
 
 pub use elements::{elements, elements_after};
-pub use hosts::{host_addresses, hosts_moved};
+pub use hosts::{host_addresses, hosts_moved, names_moved};
 pub use ruleset::ruleset;

@@ -9,18 +9,19 @@ use super::permissions::{self, EndKind, ServiceKind, Shape};
 use super::policy::{Policy, Verdict};
 use super::ruleset::{Element, Field, SetElements};
 use super::services::Protocol;
-use super::testing::{config, host, network, rule};
+use super::testing::{config, host, network, outside_name, rule};
 use super::{HostAddresses, disjoint};
 use crate::config::{Config, Endpoint, PortRange, Rule, Service};
 use crate::model::SharedMap;
 
-/// Three networks, two hosts with an address and two that follow leases.
+/// Three networks, two hosts with an address and two that follow leases, two outside names.
 fn home(allow: Vec<Rule>, deny: Vec<Rule>) -> Config {
     let mut config = config();
     config.networks.push(network("db", "eth1.40", "192.168.40.1/24"));
     config.networks[2].internet = false;
     config.hosts =
         vec![host("a", Some([192, 168, 1, 10])), host("b", Some([192, 168, 40, 10])), host("c", None), host("d", None)];
+    config.outside_names = ["one.example.net", "two.example.net"].map(outside_name).to_vec();
     config.firewall.allow = allow;
     config.firewall.deny = deny;
     config
@@ -28,12 +29,14 @@ fn home(allow: Vec<Rule>, deny: Vec<Rule>) -> Config {
 
 fn hosts() -> HostAddresses {
     let at = |a, b| Some(Ipv4Addr::new(192, 168, a, b));
+    let outside = |last| Ipv4Addr::new(203, 0, 113, last);
     HostAddresses::new(&[at(1, 10), at(40, 10), None, None], &[None, None, at(20, 50), None])
+        .with_names([vec![outside(9), outside(10)], vec![outside(9), Ipv4Addr::new(8, 8, 8, 8)]])
 }
 
 fn resolved(policy: &Policy) -> SetElements {
     let sets = policy.following_sets().map(|set| {
-        let members: Vec<Element> = set.following.iter().filter_map(|element| element.resolve(&hosts())).collect();
+        let members: Vec<Element> = set.following.iter().flat_map(|element| element.resolve(&hosts())).collect();
         let members = if set.interval { disjoint(members) } else { members };
         let mut by_key = SharedMap::new();
         for element in members {
@@ -126,6 +129,7 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
     prop_oneof![
         (0usize..3).prop_map(Endpoint::Network),
         (0usize..4).prop_map(Endpoint::Host),
+        (0usize..2).prop_map(Endpoint::Name),
         Just(Endpoint::Internet),
         Just(Endpoint::Router),
         Just(cidr("192.168.1.0/25")),
