@@ -212,7 +212,10 @@ mod tests {
             known = known.after(&Heard::Nothing("no upstream answers"), at(seconds));
             assert!(known.is_good(at(360)) && !known.is_good(at(361)));
         }
-        assert_eq!((known.failure.unwrap().count, known.age(at(366)), lasts(&known)), (9, Some(Duration::from_secs(366)), vec![1]));
+        assert_eq!(
+            (known.failure.unwrap().count, known.age(at(366)), lasts(&known)),
+            (9, Some(Duration::from_secs(366)), vec![1])
+        );
         let again = known.after(&heard(&[1], 60), at(400));
         assert!(again.failure.is_none() && again.is_good(at(100_000)), "nobody says that it fails");
         let never = Resolution::default();
@@ -252,7 +255,9 @@ mod tests {
         let subnets = ["192.168.1.0/24".parse().unwrap(), "198.18.0.0/24".parse().unwrap()];
         let follows = |address: &str, forwarded| is_outside(address.parse().unwrap(), forwarded, &own, &subnets);
         assert!(follows("198.51.100.80", false) && follows("10.9.9.9", true));
-        for never in ["192.168.1.10", "198.18.0.9", "203.0.113.2", "0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255"] {
+        for never in
+            ["192.168.1.10", "198.18.0.9", "203.0.113.2", "0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255"]
+        {
             assert!(!follows(never, false) && !follows(never, true), "{never}");
         }
         assert!(!follows("10.9.9.9", false) && !follows("169.254.169.254", false) && !follows("100.64.0.1", false));

@@ -33,6 +33,8 @@ pub enum Party {
     Internet,
     /// This machine.
     Router,
+    /// An outside name that a rule mentions, by index.
+    Name(usize),
     /// An IPv4 address.
     Address(Ipv4Addr),
     /// An IPv6 address.
@@ -43,7 +45,7 @@ pub enum Party {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
     /// A name the file does not have.
-    #[error("`{0}` is no host, alias, network or address of the file{1}")]
+    #[error("`{0}` is no host, alias, network, outside name or address of the file{1}")]
     UnknownName(String, String),
     /// A protocol other than the three.
     #[error("`{0}` is no protocol; one of tcp, udp, icmp")]
@@ -120,7 +122,11 @@ fn party(config: &Config, text: &str) -> Result<Party, QueryError> {
         .hosts
         .iter()
         .position(|host| named(&host.name) || host.aliases.iter().any(|alias| named(alias.as_str())));
-    host.map(Party::Host).ok_or_else(|| QueryError::UnknownName(text.to_owned(), near(config, &lower)))
+    let absolute = lower.strip_suffix('.').unwrap_or(&lower);
+    let outside = || config.outside_names.iter().position(|outside| outside.name.as_str() == absolute);
+    host.map(Party::Host)
+        .or_else(|| outside().map(Party::Name))
+        .ok_or_else(|| QueryError::UnknownName(text.to_owned(), near(config, &lower)))
 }
 
 /// The known name that was perhaps meant, as a further sentence.

@@ -197,7 +197,8 @@ impl Element {
                 Field::Name(name) => hosts.of_name(*name).to_vec(),
                 _ => continue,
             };
-            keys = keys.iter().flat_map(|key| addresses.iter().map(|address| with_address(key, at, *address))).collect();
+            keys =
+                keys.iter().flat_map(|key| addresses.iter().map(|address| with_address(key, at, *address))).collect();
         }
         keys.into_iter().map(|key| Element { key, data, comment: self.comment.clone() }).collect()
     }

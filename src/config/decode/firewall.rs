@@ -164,6 +164,10 @@ fn outside_name(context: &mut Context, known: &mut Known<'_>, span: Span, text: 
         context.error("unknown-name", span, format!("{} is a local name", shown(text))).label("unknown").help(help);
         return None;
     }
+    if known.names.aliases.contains_key(name.as_str()) {
+        known.names.unknown(context, span, text, "a network, host or group");
+        return None;
+    }
     Some(known.outside.index(context, name, span))
 }
 

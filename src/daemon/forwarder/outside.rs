@@ -2,6 +2,7 @@
 //! their time ends, and what was good last is kept on disk.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,21 +10,24 @@ use tokio::time::{Instant, timeout};
 
 use super::{Forwarder, Settings, Waiter};
 use crate::config::Config;
-use crate::daemon::dns::Engine;
 use crate::daemon::pictures::Pictures;
+use crate::desired::names_moved;
 use crate::dns::cache::Freshness;
 use crate::dns::outside::{Heard, Resolution, Resolved, ask_at, hear, is_outside};
-use crate::dns::wire::{Key, WireName, rtype};
+use crate::dns::wire::{ExtendedError, Key, WireName, rcode, rtype};
 use crate::dns::{Ask, Entry, Route};
 use crate::linux::{clock, resolved_names};
 use crate::model::{DomainName, Now};
 
 /// How long an answer waits for the rules to know its addresses: the kernel takes far less, unless it has just got a whole new table.
-const RULES_PATIENCE: Duration = Duration::from_millis(100);
+const RULES_PATIENCE: Duration = Duration::from_millis(250);
 /// How often the disk is written at most: addresses that rotate do so with every answer.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 /// How often the age of the answers is told anew.
 const TELL_EVERY: Duration = Duration::from_secs(30);
+
+/// How many names that fail are told by name.
+const MOST_TOLD: usize = 3;
 
 /// Publishes what `entry` says of the name asked for, where a rule mentions it, and waits until the rules know new addresses.
 pub(super) async fn publish(pictures: &Pictures, settings: &Settings, ask: &Ask, entry: &Entry) {
@@ -32,7 +36,9 @@ pub(super) async fn publish(pictures: &Pictures, settings: &Settings, ask: &Ask,
     let Some(addresses) = learn(pictures, settings, name, ask.route, entry, clock::now()) else { return };
     let mut applied = pictures.applied.subscribe();
     let known = |resolved: &Resolved| {
-        resolved.get(name).is_some_and(|found| addresses.iter().all(|(address, _)| found.addresses.contains_key(address)))
+        resolved
+            .get(name)
+            .is_some_and(|found| addresses.iter().all(|(address, _)| found.addresses.contains_key(address)))
     };
     let follows = timeout(RULES_PATIENCE, applied.wait_for(|applied| known(&applied.resolved))).await.is_ok();
     let micros = started.elapsed().as_micros();
@@ -54,7 +60,7 @@ fn learn(
     route: Route,
     entry: &Entry,
     at: Now,
-) -> Option<Vec<(std::net::Ipv4Addr, u32)>> {
+) -> Option<Vec<(Ipv4Addr, u32)>> {
     let forwarded = matches!(route, Route::Forward(_));
     let heard = hear(entry, |address| is_outside(address, forwarded, &settings.own, &settings.zones.subnets));
     let mut before = None;
@@ -143,7 +149,7 @@ impl Outside {
     fn is_unsaved(&self, config: &Config, resolved: &Resolved) -> bool {
         let nothing = Resolved::default();
         let saved = self.saved.as_ref().map_or(&nothing, |(_, saved)| saved);
-        crate::desired::names_moved(config, saved, resolved)
+        names_moved(config, saved, resolved)
     }
 
     /// The last word before the end: what is not on the disk yet.
@@ -167,7 +173,7 @@ fn ask(forwarder: &Arc<Forwarder>, settings: &Arc<Settings>, name: &DomainName, 
     let wire = WireName::new(name);
     let Some(key) = Key::new(wire.as_bytes(), rtype::A, false, false) else { return };
     let Some(route) = settings.zones.route_of(wire.as_bytes()) else {
-        let entry = Entry::failure(&key, crate::dns::wire::rcode::NXDOMAIN, 0, super::ExtendedError::NOT_AUTHORITATIVE);
+        let entry = Entry::failure(&key, rcode::NXDOMAIN, 0, ExtendedError::NOT_AUTHORITATIVE);
         learn(&forwarder.engine.pictures, settings, name, Route::Upstream, &entry, now);
         return;
     };
@@ -199,7 +205,9 @@ fn tell(pictures: &Pictures, config: &Config, resolved: &Resolved, now: Now) {
             Some(minutes) => format!("{name}: {}, its addresses are {minutes} min old", failure.why),
         });
     }
-    let words = format!("{known} of {} outside names in rules have addresses", config.outside_names.len());
-    let words = [&[words], failing.as_slice()].concat().join("; ");
-    pictures.report("names", good, words);
+    let mut words = vec![format!("{known} of {} outside names in rules have addresses", config.outside_names.len())];
+    let more = failing.len().saturating_sub(MOST_TOLD);
+    words.extend(failing.into_iter().take(MOST_TOLD));
+    words.extend((more > 0).then(|| format!("and {more} more without an answer")));
+    pictures.report("names", good, words.join("; "));
 }
