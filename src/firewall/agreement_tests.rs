@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 
 use super::permissions::{self, EndKind, ServiceKind, Shape};
-use super::policy::{Policy, Verdict};
+use super::policy::{End, Policy, Verdict};
 use super::reach::{self, Diagrams, Point, Reach, Space};
 use super::ruleset::{Element, Field, SetElements};
+use super::services::Services;
 use super::testing::{config, host, network, outside_name, rule};
 use super::{Content, Fate, HostAddresses, Packet, Side, State, Surroundings, disjoint};
 use crate::config::{Config, Endpoint, PortRange, Rule, Service};
@@ -230,6 +231,23 @@ fn point(space: &Space<'_>, packet: &Packet) -> Point {
     };
     point[reach::SERVICE] = u64::from(packet.content.protocol(packet.source.is_ipv6())) << 16 | low;
     point
+}
+
+#[test]
+fn a_name_whose_addresses_are_not_known_is_somewhere_on_the_internet() {
+    let allow = vec![rule(&[Endpoint::Network(2)], &[Endpoint::Name(0)], &[], 30)];
+    let policy = Policy::compile(&home(allow, Vec::new()));
+    let mut all = Diagrams::default();
+    let space = Space::new(&policy, None, &[], &mut Vec::new(), &[]);
+    let reach = Reach::new(&mut all, space);
+    let db = [End::Network(2)];
+    let mut open = |to: End| {
+        let asked = reach.question(&mut all, &db, &[to], &Services::all(), false);
+        (all.difference(asked, reach.allowed), all.intersection(asked, reach.allowed))
+    };
+    let ((closed, one), (_, two), (rest, internet)) = (open(End::Name(0)), open(End::Name(1)), open(End::Internet));
+    assert!(closed.is_empty() && !one.is_empty() && two.is_empty());
+    assert!(!internet.is_empty() && !rest.is_empty(), "the rule opens a part of the internet");
 }
 
 fn number(space: &Space<'_>, side: Side) -> u64 {

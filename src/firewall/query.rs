@@ -138,7 +138,7 @@ fn near(config: &Config, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::firewall::testing::{config, host};
+    use crate::firewall::testing::{config, host, outside_name};
 
     #[test]
     fn names_ports_and_addresses() {
@@ -152,6 +152,9 @@ mod tests {
         assert_eq!(parse("2001:db8::22", "tcp").unwrap().port, None);
         assert_eq!(parse("192.168.20.1:53", "udp").unwrap().to, Party::Router);
         assert_eq!(parse("gateway", "icmp").unwrap().to, Party::Router);
+        config.outside_names = vec![outside_name("updates.example.net")];
+        let parse = |to: &str, protocol: &str| Query::parse(&config, "iot", to, protocol);
+        assert_eq!(parse("Updates.Example.net.:443", "tcp").unwrap().to, Party::Name(0));
         assert_eq!(parse("nas:0", "tcp"), Err(QueryError::BadPort("0".into())));
         assert_eq!(parse("nas:1", "icmp"), Err(QueryError::IcmpPort));
         assert_eq!(parse("nas", "gre"), Err(QueryError::UnknownProtocol("gre".into())));

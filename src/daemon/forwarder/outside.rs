@@ -26,6 +26,8 @@ const SAVE_EVERY: Duration = Duration::from_secs(60);
 /// How often the age of the answers is told anew.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 
+/// The least time between two questions for a name that fails while links come and go.
+const RENEWED_REST: Duration = Duration::from_secs(1);
 /// How many names that fail are told by name.
 const MOST_TOLD: usize = 3;
 
@@ -107,7 +109,7 @@ impl Outside {
         if renewed {
             let fails = |name: &DomainName| resolved.get(name).is_some_and(|known| known.failure.is_some());
             let mentioned = |name: &DomainName| settings.outside.contains_key(WireName::new(name).as_bytes());
-            self.asked.retain(|name, _| mentioned(name) && !fails(name));
+            self.asked.retain(|name, at| mentioned(name) && !(*at + RENEWED_REST <= now.instant && fails(name)));
         }
         let mut next = now.instant + TELL_EVERY;
         for outside in &config.outside_names {
@@ -116,7 +118,7 @@ impl Outside {
             let mut due = ask_at(resolved.get(name), asked);
             if due <= now.instant {
                 self.asked.insert(name.clone(), now.instant);
-                ask(forwarder, &settings, name, asked.is_none(), now);
+                ask(forwarder, &settings, name, resolved.get(name).is_none(), now);
                 due = ask_at(None, Some(now.instant));
             }
             next = next.min(due);
@@ -178,7 +180,7 @@ fn ask(forwarder: &Arc<Forwarder>, settings: &Arc<Settings>, name: &DomainName, 
         return;
     };
     let cached = if first { forwarder.engine.look_up(&key, now.instant) } else { None };
-    if let Some(hit) = cached.filter(|hit| hit.freshness == Freshness::Fresh) {
+    if let Some(hit) = cached.filter(|hit| hit.freshness == Freshness::Fresh && hit.entry.rcode() == rcode::NOERROR) {
         let age = Duration::from_secs(hit.age.into());
         let given = Now { instant: now.instant.saturating_sub(age), unix: now.unix.saturating_sub(age.as_secs()) };
         learn(&forwarder.engine.pictures, settings, name, route, &hit.entry, given);

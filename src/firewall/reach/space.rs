@@ -227,7 +227,7 @@ impl<'p> Space<'p> {
         let from = stretches.iter().position(within)? as u64;
         let to = stretches.iter().rposition(within)? as u64;
         let side = self.sides[network];
-        Some([(side, side), (LEASED, LEASED), (from << HOST_BITS, (to + 1 << HOST_BITS) - 1)])
+        Some([(side, side), (LEASED, LEASED), (from << HOST_BITS, ((to + 1) << HOST_BITS) - 1)])
     }
 
     fn places6(&self, end: End) -> Vec<Place> {
