@@ -76,6 +76,11 @@ fn rules_follow_outside_names_through_changes_failures_and_restarts() {
         health(&lab).1.contains("cdn.example.com: no upstream answers, its addresses are 0 min old")
     });
     assert_eq!(tried(&cam, "198.51.100.84:80"), Outcome::Connected);
+    let status = lab.ask(&["status"]).expect("status");
+    let rows = status["names"].as_array().expect("the names");
+    let cdn = rows.iter().find(|row| row["name"] == "cdn.example.com").expect("the name");
+    assert!(cdn["addresses"].as_array().is_some_and(|all| all.contains(&"198.51.100.84".into())), "{cdn}");
+    assert!(cdn["age-seconds"].is_u64() && cdn["failure"] == "no upstream answers", "{cdn}");
     let micros: Vec<String> =
         lab.log().all().into_iter().filter(|line| line.contains("rules know the addresses")).collect();
     eprintln!("from the answer to the kernel's set:\n{}", micros.join("\n"));
