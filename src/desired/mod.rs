@@ -4,8 +4,10 @@ pub mod network;
 mod hosts;
 mod ruleset;
 mod elements;
+mod check;
 pub mod names;
 
+pub use check::check;
 pub use elements::{elements, elements_after};
 pub use hosts::{host_addresses, hosts_moved, names_moved};
 pub use ruleset::ruleset;

@@ -318,8 +318,9 @@ fn written_rule(config: &Config, verdict: Verdict, rule: &config::Rule) -> Rule 
     }
 }
 
-fn ends(config: &Config, endpoints: &[Endpoint]) -> Vec<End> {
-    let mut ends = Vec::with_capacity(endpoints.len());
+/// Endpoints with their groups spelled out, each end once.
+pub(super) fn ends<'e>(config: &Config, endpoints: impl IntoIterator<Item = &'e Endpoint>) -> Vec<End> {
+    let mut ends = Vec::new();
     for endpoint in endpoints {
         match endpoint {
             Endpoint::Group(index) => {

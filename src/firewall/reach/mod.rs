@@ -6,9 +6,11 @@
 
 mod diagram;
 mod space;
+mod witness;
 
 pub use diagram::{Diagrams, Point, Range, Set};
-pub use space::{GATEWAY, INTERNET, IPV4, IPV6, LEASED, PUBLIC, ROUTER, Space};
+pub use space::{GATEWAY, INTERNET, IPV4, IPV6, LEASED, NAMED, PUBLIC, ROUTER, Space};
+pub use witness::{Why, Witness, service_words};
 
 use space::{Place, protocol_range};
 
@@ -49,6 +51,8 @@ pub struct Reach<'p> {
     pub free: Set,
     /// What each forward leads to its host, by forward, denials taken out; as it arrives there.
     pub forwards: Vec<Set>,
+    /// What forwards take away from the router's public address, whether or not it then passes.
+    pub captured: Set,
     /// What a question is answered with "allowed".
     pub allowed: Set,
 }
@@ -65,8 +69,16 @@ impl<'p> Reach<'p> {
         let (unruled, free) = (unruled(all, &space), free(all, &space));
         let allows = all.union_all(&[of(Verdict::Allow), vec![free]].concat());
         let direct = all.difference(allows, denied);
-        let mut reach =
-            Reach { space, rules, denied, unruled, free, forwards: Vec::new(), allowed: all.union(direct, unruled) };
+        let mut reach = Reach {
+            space,
+            rules,
+            denied,
+            unruled,
+            free,
+            forwards: Vec::new(),
+            captured: Set::EMPTY,
+            allowed: all.union(direct, unruled),
+        };
         for forward in &policy.forwards {
             reach.add_forward(all, forward);
         }
@@ -97,11 +109,17 @@ impl<'p> Reach<'p> {
         let to = product(all, &[public], leaving);
         let captured = with_source(all, IPV4, &clients, to);
         let passing = self.seen_from_outside(all, forward, open);
-        let from_internet = side_set(all, INTERNET);
-        let from_outside = all.intersection(open, from_internet);
+        let from_outside = self.from_internet(all, open);
         let allowed = all.difference(self.allowed, captured);
         self.allowed = all.union_all(&[allowed, passing, from_outside]);
+        self.captured = all.union(self.captured, captured);
         self.forwards.push(open);
+    }
+
+    /// The part of a set that comes from the internet.
+    pub fn from_internet(&self, all: &mut Diagrams, set: Set) -> Set {
+        let from_internet = side_set(all, INTERNET);
+        all.intersection(set, from_internet)
     }
 
     /// The packets to the public address that become those of `open`.

@@ -156,7 +156,11 @@ impl<'p> Space<'p> {
             End::Internet => {
                 let mut places: Vec<Place> = self.internet.iter().map(|range| plain(INTERNET, *range)).collect();
                 if self.hosts.is_none() && !places.is_empty() && !self.policy.outside_names.is_empty() {
-                    places.push([(INTERNET, INTERNET), (NAMED, NAMED), ANY]);
+                    places.push([
+                        (INTERNET, INTERNET),
+                        (NAMED, NAMED),
+                        (0, self.policy.outside_names.len() as u64 - 1),
+                    ]);
                 }
                 places
             }
