@@ -241,7 +241,7 @@ impl Policy {
     pub(super) fn families(&self, verdict: Verdict, from: End, to: End) -> Families {
         let family = |end: End| match end {
             End::Cidr6(_) => Some(true),
-            End::Host(_) | End::Cidr4(_) => Some(false),
+            End::Host(_) | End::Name(_) | End::Cidr4(_) => Some(false),
             _ => None,
         };
         let named = |end: End| family(end).is_some();
@@ -316,6 +316,7 @@ pub(super) fn is_at(around: &Surroundings, end: End, side: Side, address: IpAddr
         End::Network(index) => side == Side::Network(index),
         End::Internet => side == Side::Internet,
         End::Host(host) => around.hosts.get(host).is_some_and(|at| IpAddr::V4(at) == address),
+        End::Name(name) => matches!(address, IpAddr::V4(address) if around.hosts.name_has(name, address)),
         End::Cidr4(net) => matches!(address, IpAddr::V4(address) if net.contains(&address)),
         End::Cidr6(net) => matches!(address, IpAddr::V6(address) if net.contains(&address)),
     }
