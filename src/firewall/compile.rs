@@ -195,8 +195,9 @@ fn forward(policy: &Policy, shapes: &[Shape], nat: &NatSets) -> Vec<Chain> {
     let names_no_family = |shape: &Shape| shape.from == EndKind::Net && shape.to == EndKind::Net;
     let denied = |shape: &Shape| shape.verdict == Verdict::Deny && (shape.ipv6 || names_no_family(shape));
     let opens_ipv6 = shapes.iter().any(|shape| shape.ipv6 && through(shape) && shape.verdict == Verdict::Allow);
-    rules.push(format!("meta nfproto ipv6 goto {}", if opens_ipv6 { "forward_ipv6" } else { "refuse" }));
+    // A refusal is an answer, and an answer to a forged source would go to somebody who asked nothing.
     rules.push("jump spoofed".to_owned());
+    rules.push(format!("meta nfproto ipv6 goto {}", if opens_ipv6 { "forward_ipv6" } else { "refuse" }));
     rules.extend(lookups(shapes, |shape| through(shape) && !shape.ipv6 && shape.verdict == Verdict::Deny));
     for name in ["forward_targets", "forward_targets_range"] {
         if nat.sets.iter().any(|set| &*set.name == name) {
@@ -212,8 +213,7 @@ fn forward(policy: &Policy, shapes: &[Shape], nat: &NatSets) -> Vec<Chain> {
         rules,
     }];
     if opens_ipv6 {
-        let mut rules = vec!["jump spoofed".to_owned()];
-        rules.extend(lookups(shapes, |shape| through(shape) && denied(shape)));
+        let mut rules = lookups(shapes, |shape| through(shape) && denied(shape));
         rules.extend(lookups(shapes, |shape| through(shape) && shape.ipv6 && shape.verdict == Verdict::Allow));
         rules.push("goto refuse".to_owned());
         chains.push(Chain {

@@ -38,8 +38,9 @@ impl Policy {
         }
         trace.leaves = around.side_of(self, trace.destination);
         trace.decision = match trace.leaves {
-            _ if self.is_martian(around, packet) => Decision::Spoofed,
+            // The kernel asks where a packet goes before it asks whether it can come from there.
             None => Decision::NoRoute,
+            _ if self.is_martian(around, packet) => Decision::Spoofed,
             Some(to) => {
                 let crossing = Crossing {
                     from: packet.arrives,
@@ -186,11 +187,11 @@ impl Policy {
     }
 
     fn through<'a>(&'a self, around: &Surroundings, crossing: &Crossing, forward: Option<&'a Forward>) -> Decision<'a> {
-        if crossing.source.is_ipv6() && !self.opens_ipv6() {
-            return Decision::Ipv6Closed;
-        }
         if self.is_spoofed(around, crossing) {
             return Decision::Spoofed;
+        }
+        if crossing.source.is_ipv6() && !self.opens_ipv6() {
+            return Decision::Ipv6Closed;
         }
         if let Some(denied) = self.ruled(around, crossing, Verdict::Deny) {
             return denied;
