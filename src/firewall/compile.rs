@@ -114,11 +114,11 @@ fn input(policy: &Policy, shapes: &[Shape]) -> Vec<Chain> {
         format!("meta l4proto {ICMPV6} jump icmp_v6"),
     ];
     if policy.networks.iter().any(|network| network.dhcp) {
-        rules.push(format!("iifname @dhcp_networks udp dport 67 accept {}", comment("DHCP")));
+        rules.push(format!("meta nfproto ipv4 iifname @dhcp_networks udp dport 67 accept {}", comment("DHCP")));
     }
     if let Some(uplink) = policy.uplink.as_ref().filter(|uplink| uplink.dhcp_client) {
         rules.push(format!(
-            "iifname {} udp sport 67 udp dport 68 accept {}",
+            "meta nfproto ipv4 iifname {} udp sport 67 udp dport 68 accept {}",
             quote(&uplink.interface),
             comment("answers to the DHCP client")
         ));

@@ -172,11 +172,11 @@ impl Policy {
                 };
                 control.then_some(Decision::Ipv6Control)
             }
-            (Content::Udp { destination_port: 67, .. }, _) => match crossing.from {
+            (Content::Udp { destination_port: 67, .. }, IpAddr::V4(_)) => match crossing.from {
                 Side::Network(index) if self.networks[index].dhcp => Some(Decision::Dhcp),
                 _ => None,
             },
-            (Content::Udp { source_port: 67, destination_port: 68 }, _) => {
+            (Content::Udp { source_port: 67, destination_port: 68 }, IpAddr::V4(_)) => {
                 uplink.filter(|uplink| uplink.dhcp_client).map(|_| Decision::DhcpClient)
             }
             (Content::Udp { destination_port: 546, .. }, IpAddr::V6(source)) if is_link_local(source) => {

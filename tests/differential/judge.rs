@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use labgate::firewall::{self as model, Fate, State, Trace};
+use labgate::firewall::{self as model, Fate, Side, State, Trace};
 
 use super::case::Home;
 use super::frames::{Seen, is_error};
@@ -60,8 +60,7 @@ pub fn first_state(packet: &Packet) -> State {
             bits => bits & !URG == ACK,
         },
         Content::Icmp { kind, .. } if packet.source.is_ipv4() => matches!(kind, 8 | 13 | 15 | 17),
-        // Neighbour discovery and multicast listeners are not tracked at all.
-        Content::Icmp { kind, .. } => matches!(kind, 128 | 139 | 130..=136 | 143),
+        Content::Icmp { kind, .. } => matches!(kind, 128 | 139) || is_untracked(packet),
         Content::Udp { .. } | Content::Other(_) => true,
     };
     if opens && packet.form != Form::Damaged { State::New } else { State::Invalid }
@@ -73,6 +72,24 @@ fn is_never_reported(packet: &Packet) -> bool {
         Content::Icmp { kind, .. } => is_error(packet.source, kind) || packet.source.is_ipv4() && kind > 18,
         _ => false,
     }
+}
+
+/// Whether connection tracking leaves a packet alone: neighbour discovery and multicast listeners.
+fn is_untracked(packet: &Packet) -> bool {
+    matches!(packet.content, Content::Icmp { kind: 130..=136 | 143, .. } if packet.source.is_ipv6())
+}
+
+/// Whether the router's own packets may carry a report to a sender. A report about a packet that is not tracked is related to nothing, so a
+/// rule that denies what the router sends denies it too.
+fn may_report(home: &Home, packet: &Packet) -> bool {
+    let report = model::Packet {
+        arrives: Side::Router,
+        source: packet.destination,
+        destination: packet.source,
+        content: model::Content::Icmp { kind: 1, code: 1 },
+        state: State::New,
+    };
+    home.policy.evaluate(&home.around, &report).fate == Fate::Accept
 }
 
 /// What the model expects.
@@ -94,6 +111,7 @@ pub fn expectation(home: &Home, packet: &Packet, trace: &Trace<'_>) -> Expectati
         }
         Fate::Drop => Expectation::Nothing,
         Fate::Reset | Fate::Prohibited if unanswerable => Expectation::Nothing,
+        Fate::Prohibited if is_untracked(packet) && !may_report(home, packet) => Expectation::Nothing,
         Fate::Reset => Expectation::Reset,
         Fate::Prohibited => Expectation::Prohibited,
         Fate::Unroutable => Expectation::Unroutable,
