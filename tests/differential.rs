@@ -4,6 +4,8 @@
 //! `tests/differential/*.toml` are cases on which they once differed, or that a feature needs; they come first. `LABGATE_NIGHTLY=1` tries
 //! many more seeds, `LABGATE_DIFFERENTIAL_SEED=7` that one alone.
 
+#[path = "differential/aim.rs"]
+mod aim;
 #[path = "differential/case.rs"]
 mod case;
 #[path = "differential/frames.rs"]
@@ -17,6 +19,8 @@ mod judge;
 mod netns;
 #[path = "differential/packets.rs"]
 mod packets;
+#[path = "differential/places.rs"]
+mod places;
 #[path = "differential/random.rs"]
 mod random;
 #[path = "differential/shrink.rs"]

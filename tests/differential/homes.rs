@@ -150,8 +150,12 @@ fn write_hosts(random: &mut Random, case: &mut Case, subnets: &[Ipv4Net], router
                 let _ = writeln!(case.text, "{name} = {{ mac = \"{mac}\", ip = \"{address}\" }}");
             } else {
                 let _ = writeln!(case.text, "{name} = {{ mac = \"{mac}\" }}");
-                if random.chance(75) {
-                    case.leases.push((name.clone(), address));
+                // Somewhere else than its neighbours: in the network it visits, or nowhere at all.
+                let visits = *random.pick(subnets);
+                match random.below(100) {
+                    0..65 => case.leases.push((name.clone(), address)),
+                    65..75 if nth(visits, 2) != *router => case.leases.push((name.clone(), nth(visits, 2))),
+                    _ => {}
                 }
             }
             names.push(name);

@@ -6,28 +6,21 @@
 //! one flow, or has no port left to tell them apart behind one address).
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::IpNet;
-use labgate::config::{Endpoint, PortRange, Service};
 use labgate::firewall::Side;
 
-use super::case::{Home, host6};
+use super::aim::{Aimed, aimed};
+use super::case::Home;
 use super::frames::is_error;
 use super::packets::{ACK, Content, FIN, Form, PSH, Packet, RST, SYN, URG};
+use super::places::Places;
 use super::random::Random;
 
 /// The first of the source ports, one for each packet: none of them is a port that rules name.
-const FIRST_PORT: u16 = 20_000;
+pub const FIRST_PORT: u16 = 20_000;
 /// GRE and ESP.
 const OTHERS: [u8; 2] = [47, 50];
-
-/// What the packets of a home are made of.
-struct Places {
-    ipv4: Vec<IpAddr>,
-    ipv6: Vec<IpAddr>,
-    ports: Vec<u16>,
-}
 
 /// `count` packets, each of a flow of its own.
 pub fn packets(random: &mut Random, home: &Home, count: usize) -> Vec<Packet> {
@@ -54,34 +47,12 @@ pub fn packets(random: &mut Random, home: &Home, count: usize) -> Vec<Packet> {
 }
 
 fn packet(random: &mut Random, home: &Home, places: &Places, port: u16) -> Option<Packet> {
-    let interfaces: Vec<usize> = home.interfaces().map(|(number, _)| number).collect();
-    let arrives = if random.chance(10) { None } else { Some(*random.pick(&interfaces)) };
-    let side = home.side(arrives)?;
-    let all = if random.chance(22) { &places.ipv6 } else { &places.ipv4 };
-    let here: Vec<IpAddr> = all
-        .iter()
-        .copied()
-        .filter(|address| home.around.side_of(&home.policy, *address) == Some(side) && !home.is_everybody(*address))
-        .collect();
-    let forged = arrives.is_some() && random.chance(10);
-    let source = *if forged || here.is_empty() { random.pick(all) } else { random.pick(&here) };
-    let destination = *random.pick(all);
-    let dhcp = arrives.is_some() && random.chance(1);
-    if dhcp {
-        return Some(Packet {
-            arrives,
-            source: if random.chance(50) { Ipv4Addr::UNSPECIFIED.into() } else { places.ipv4[0] },
-            destination: Ipv4Addr::BROADCAST.into(),
-            content: Content::Udp { from: port, to: 67 },
-            form: Form::Whole,
-        });
-    }
-    let impossible = home.is_everybody(source)
-        || arrives.is_none() && (here.is_empty() || home.is_everybody(destination) || home.is_anycast(source));
-    if impossible {
+    let (arrives, source, destination, content) =
+        if random.chance(35) { aimed(random, home, places, port)? } else { by_chance(random, home, places, port)? };
+    let router = arrives.is_none() && (home.is_everybody(destination) || home.is_anycast(source));
+    if router || home.is_everybody(source) {
         return None;
     }
-    let content = content(random, places, source.is_ipv6(), port, side == Side::Internet);
     let splits = arrives.is_some() && !matches!(content, Content::Icmp { kind, .. } if is_error(source, kind));
     let form = match random.below(100) {
         0..10 if splits => Form::Fragments,
@@ -89,6 +60,25 @@ fn packet(random: &mut Random, home: &Home, places: &Places, port: u16) -> Optio
         _ => Form::Whole,
     };
     Some(Packet { arrives, source, destination, content, form })
+}
+
+/// Any two places, and a source that is mostly where it belongs.
+fn by_chance(random: &mut Random, home: &Home, places: &Places, port: u16) -> Option<Aimed> {
+    let interfaces: Vec<usize> = home.interfaces().map(|(number, _)| number).collect();
+    let arrives = if random.chance(10) { None } else { Some(*random.pick(&interfaces)) };
+    if arrives.is_some() && random.chance(2) {
+        let source = if random.chance(50) { Ipv4Addr::UNSPECIFIED.into() } else { *random.pick(&places.ipv4) };
+        return Some((arrives, source, Ipv4Addr::BROADCAST.into(), Content::Udp { from: port, to: 67 }));
+    }
+    let ipv6 = random.chance(22);
+    let side = home.side(arrives)?;
+    let (all, here) = (if ipv6 { &places.ipv6 } else { &places.ipv4 }, places.on(home, side, ipv6));
+    let forged = arrives.is_some() && random.chance(10);
+    if !forged && here.is_empty() {
+        return None;
+    }
+    let source = *random.pick(if forged { all } else { &here });
+    Some((arrives, source, *random.pick(all), content(random, places, ipv6, port, side == Side::Internet)))
 }
 
 fn content(random: &mut Random, places: &Places, ipv6: bool, port: u16, outside: bool) -> Content {
@@ -127,78 +117,4 @@ fn content(random: &mut Random, places: &Places, ipv6: bool, port: u16, outside:
         }
         _ => Content::Other(*random.pick(&OTHERS)),
     }
-}
-
-impl Places {
-    fn of(home: &Home) -> Places {
-        let mut ipv4: Vec<Ipv4Addr> =
-            [[8, 8, 8, 8], [8, 8, 4, 4], [203, 0, 113, 9], [255; 4]].map(Ipv4Addr::from).into();
-        let mut ipv6: Vec<Ipv6Addr> =
-            vec![Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 9), Ipv6Addr::new(0x2a00, 0, 0, 0, 0, 0, 0, 9)];
-        for (number, _) in home.interfaces() {
-            ipv6.extend([1, 0x10, 0x20].map(|host| host6(number, host)));
-        }
-        for network in &home.policy.networks {
-            ipv4.extend([network.router, network.router, network.subnet.broadcast()]);
-            ipv4.extend(network.subnet.hosts().filter(|address| *address != network.router).take(2));
-            ipv4.extend(network.subnet.hosts().filter(|address| *address != network.router).last());
-        }
-        for net in &home.around.uplink {
-            ipv4.extend([net.addr(), net.addr(), net.addr(), net.broadcast()]);
-        }
-        ipv4.extend((0..home.config.hosts.len()).filter_map(|host| home.around.hosts.get(host)));
-        let mut ports = vec![22, 53, 67, 443];
-        let firewall = &home.config.firewall;
-        for rule in firewall.allow.iter().chain(&firewall.deny) {
-            for end in rule.from.iter().chain(&rule.to) {
-                edges(end, &mut ipv4, &mut ipv6);
-            }
-            for service in rule.services.iter().chain(&rule.except) {
-                if let Service::Tcp(range) | Service::Udp(range) = service {
-                    ports.extend(around(*range));
-                }
-            }
-        }
-        for group in &home.config.groups {
-            group.members.iter().for_each(|end| edges(end, &mut ipv4, &mut ipv6));
-        }
-        for forward in &home.config.forwards {
-            let ranges = [Some(forward.ports), forward.target_port.map(|port| PortRange { first: port, last: port })];
-            ranges.into_iter().flatten().for_each(|range| ports.extend(around(range)));
-        }
-        ports.retain(|port| *port < FIRST_PORT || *port > FIRST_PORT + 5000);
-        ipv4.retain(|address| {
-            !address.is_loopback()
-                && !address.is_multicast()
-                && address.octets()[0] != 0
-                && (address.octets()[0] < 240 || address.is_broadcast())
-        });
-        ipv6.retain(|address| (0x2000..0xfe00).contains(&address.segments()[0]));
-        Places {
-            ipv4: ipv4.into_iter().map(IpAddr::V4).collect(),
-            ipv6: ipv6.into_iter().map(IpAddr::V6).collect(),
-            ports,
-        }
-    }
-}
-
-/// The first and last addresses of an end, and those just outside.
-fn edges(end: &Endpoint, ipv4: &mut Vec<Ipv4Addr>, ipv6: &mut Vec<Ipv6Addr>) {
-    match end {
-        Endpoint::Cidr(IpNet::V4(net)) => {
-            let (first, last) = (u32::from(net.network()), u32::from(net.broadcast()));
-            let all = [first.wrapping_sub(1), first, last, last.wrapping_add(1)];
-            ipv4.extend(all.map(Ipv4Addr::from));
-        }
-        Endpoint::Cidr(IpNet::V6(net)) => {
-            let (first, last) = (u128::from(net.network()), u128::from(net.broadcast()));
-            let all = [first.wrapping_sub(1), first.wrapping_add(2), last, last.wrapping_add(1)];
-            ipv6.extend(all.map(Ipv6Addr::from));
-        }
-        _ => {}
-    }
-}
-
-fn around(range: PortRange) -> [u16; 4] {
-    [range.first.saturating_sub(1).max(1), range.first.max(1), range.last, range.last.saturating_add(1)]
 }
