@@ -268,7 +268,9 @@ impl Policy {
         let network = |address: Ipv4Addr| self.network_of_address(address).map(|index| &self.networks[index]);
         let new = match trace.leaves {
             Some(Side::Internet) if network(source).is_some_and(needs_masquerade) => {
-                around.uplink.first().map(|net| net.addr())
+                // Of several addresses the kernel takes the one that is in a network with the next hop, which is the provider's router elsewhere.
+                let beside = around.uplink.iter().find(|net| net.contains(&destination));
+                beside.or(around.uplink.first()).map(|net| net.addr())
             }
             Some(Side::Network(index)) if trace.forward.is_some() => {
                 let network = &self.networks[index];
