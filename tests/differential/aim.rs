@@ -10,6 +10,7 @@ use super::case::Home;
 use super::packets::{Content, SYN};
 use super::places::Places;
 use super::random::Random;
+use super::traffic::OTHERS;
 
 /// Where such a packet comes from, its addresses, and what it carries from a source port.
 pub type Aimed = (Option<usize>, IpAddr, IpAddr, Content);
@@ -25,12 +26,16 @@ pub fn aimed(random: &mut Random, home: &Home, places: &Places, port: u16) -> Op
 
 fn at_forward(random: &mut Random, home: &Home, places: &Places, port: u16) -> Option<Aimed> {
     let forward: &Forward = random.pick(&home.policy.forwards);
-    let to = *random.pick(&[forward.ports.first, forward.ports.last]);
+    // Mostly to the public address, sometimes past it to where the forward ends: that is no way in.
+    let past = home.around.hosts.get(forward.host).filter(|_| random.chance(25));
+    let ends = [forward.ports.first, forward.ports.last];
+    let to = forward.target_port.filter(|_| past.is_some()).unwrap_or(*random.pick(&ends));
     let content = match random.pick(&forward.transports) {
         Transport::Tcp => Content::Tcp { from: port, to, flags: SYN },
         Transport::Udp => Content::Udp { from: port, to },
     };
-    let destination = random.pick(&home.around.uplink).addr().into();
+    let public = random.pick(&home.around.uplink).addr();
+    let destination = past.unwrap_or(public).into();
     let interfaces: Vec<(usize, Side)> = home.interfaces().collect();
     let (number, side) = if random.chance(50) { interfaces[0] } else { *random.pick(&interfaces) };
     let here = places.on(home, side, false);
@@ -70,7 +75,7 @@ fn at_rule(random: &mut Random, home: &Home, places: &Places, rule: &Rule, port:
         0 => Content::Tcp { from: port, to: end(random, services.tcp.ranges())?, flags: SYN },
         1 => Content::Udp { from: port, to: end(random, services.udp.ranges())? },
         2 => Content::Icmp { kind: if ipv6 { 128 } else { 8 }, code: 0, id: port },
-        _ => Content::Other(47),
+        _ => Content::Other(*random.pick(&OTHERS)),
     };
     Some((arrives, source, destination, content))
 }

@@ -20,7 +20,7 @@ use super::random::Random;
 /// The first of the source ports, one for each packet: none of them is a port that rules name.
 pub const FIRST_PORT: u16 = 20_000;
 /// GRE and ESP.
-const OTHERS: [u8; 2] = [47, 50];
+pub const OTHERS: [u8; 2] = [47, 50];
 
 /// `count` packets, each of a flow of its own.
 pub fn packets(random: &mut Random, home: &Home, count: usize) -> Vec<Packet> {
