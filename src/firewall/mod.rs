@@ -24,6 +24,10 @@ mod closed;
 mod describe;
 mod packet;
 mod evaluate;
+pub mod reach;
+mod expect;
+mod lint;
+mod review;
 mod query;
 mod decide;
 mod explain;
@@ -43,6 +47,7 @@ pub use hosts::HostAddresses;
 pub use packet::{Content, Decision, Fate, Packet, Side, State, Surroundings, Trace};
 pub use policy::{End, EndName, Forward, Host, Network, Origin, Policy, Rule, Uplink, Verdict};
 pub use query::{Party, Query, QueryError};
+pub use review::review;
 pub use ruleset::{
     Chain, Counter, Counters, Data, DataType, Element, ElementChange, Field, FieldType, Key, Ruleset, Set, SetElements,
     TABLE,
