@@ -114,11 +114,11 @@ fn input(policy: &Policy, shapes: &[Shape]) -> Vec<Chain> {
         format!("meta l4proto {ICMPV6} jump icmp_v6"),
     ];
     if policy.networks.iter().any(|network| network.dhcp) {
-        rules.push(format!("iifname @dhcp_networks udp dport 67 accept {}", comment("DHCP")));
+        rules.push(format!("meta nfproto ipv4 iifname @dhcp_networks udp dport 67 accept {}", comment("DHCP")));
     }
     if let Some(uplink) = policy.uplink.as_ref().filter(|uplink| uplink.dhcp_client) {
         rules.push(format!(
-            "iifname {} udp sport 67 udp dport 68 accept {}",
+            "meta nfproto ipv4 iifname {} udp sport 67 udp dport 68 accept {}",
             quote(&uplink.interface),
             comment("answers to the DHCP client")
         ));
@@ -195,8 +195,9 @@ fn forward(policy: &Policy, shapes: &[Shape], nat: &NatSets) -> Vec<Chain> {
     let names_no_family = |shape: &Shape| shape.from == EndKind::Net && shape.to == EndKind::Net;
     let denied = |shape: &Shape| shape.verdict == Verdict::Deny && (shape.ipv6 || names_no_family(shape));
     let opens_ipv6 = shapes.iter().any(|shape| shape.ipv6 && through(shape) && shape.verdict == Verdict::Allow);
-    rules.push(format!("meta nfproto ipv6 goto {}", if opens_ipv6 { "forward_ipv6" } else { "refuse" }));
+    // A refusal is an answer, and an answer to a forged source would go to somebody who asked nothing.
     rules.push("jump spoofed".to_owned());
+    rules.push(format!("meta nfproto ipv6 goto {}", if opens_ipv6 { "forward_ipv6" } else { "refuse" }));
     rules.extend(lookups(shapes, |shape| through(shape) && !shape.ipv6 && shape.verdict == Verdict::Deny));
     for name in ["forward_targets", "forward_targets_range"] {
         if nat.sets.iter().any(|set| &*set.name == name) {
@@ -212,8 +213,7 @@ fn forward(policy: &Policy, shapes: &[Shape], nat: &NatSets) -> Vec<Chain> {
         rules,
     }];
     if opens_ipv6 {
-        let mut rules = vec!["jump spoofed".to_owned()];
-        rules.extend(lookups(shapes, |shape| through(shape) && denied(shape)));
+        let mut rules = lookups(shapes, |shape| through(shape) && denied(shape));
         rules.extend(lookups(shapes, |shape| through(shape) && shape.ipv6 && shape.verdict == Verdict::Allow));
         rules.push("goto refuse".to_owned());
         chains.push(Chain {
