@@ -18,7 +18,7 @@ fn refute(all: &mut Diagrams, reach: &Reach<'_>, config: &Config, expectation: &
     // IPv6 is closed unless a rule opens it: "allowed" is about IPv4 where nobody names an IPv6 address.
     let whole = reach.question(all, &from, &to, &services, !expectation.allowed);
     // "router" is this machine itself: what a forward takes from the public address is a matter of its host.
-    let asked = all.difference(whole, reach.captured);
+    let asked = all.difference(whole, reach.not_the_router);
     let words = Words { all: &*all, reach, config, expectation };
     if whole.is_empty() {
         return Some(words.about_nothing());

@@ -18,6 +18,7 @@ mod disjoint;
 mod permissions;
 mod nat;
 mod compile;
+mod forward;
 mod wire;
 mod text;
 mod closed;

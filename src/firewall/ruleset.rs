@@ -1,5 +1,6 @@
 //! A small model of one nftables table, and the members of its sets that follow leases and outside names.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ pub struct Ruleset {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chain {
     /// Its name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// One line for the reader.
     pub comment: &'static str,
     /// `type filter hook forward priority filter; policy drop;` of a base chain.
@@ -88,6 +89,12 @@ impl Set {
         let follows = elements.iter().any(Element::follows);
         let (fixed, following) = if follows { (Vec::new(), elements) } else { (disjoint(elements), Vec::new()) };
         Set { interval: true, fixed, following, ..Set::new(name, comment, key, data, Vec::new()) }
+    }
+
+    /// How many members there are, where that is known for good: such a set of single values can be a hash of fixed size, which the kernel
+    /// looks up faster than one that grows.
+    pub(super) fn size(&self) -> Option<usize> {
+        (!self.interval && self.following.is_empty()).then_some(self.fixed.len().max(1))
     }
 
     /// The same with a counter for each element.

@@ -44,6 +44,9 @@ fn write_set(text: &mut String, set: &Set, elements: &SetElements, counters: &Co
         DataType::AddressPort => " : ipv4_addr . inet_service",
     };
     let _ = writeln!(text, "\t\ttype {}{data}", key.join(" . "));
+    if let Some(size) = set.size() {
+        let _ = writeln!(text, "\t\tsize {size}");
+    }
     if set.interval {
         text.push_str("\t\tflags interval\n");
     }

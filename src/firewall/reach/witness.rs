@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{
-    FAMILY, FROM_LOWER, FROM_SIDE, FROM_UPPER, GATEWAY, INTERNET, IPV6, LEASED, NAMED, PUBLIC, Point, ROUTER, Reach,
-    SERVICE, Set, Space, TO_LOWER, TO_SIDE, TO_UPPER,
+    FAMILY, FROM_LOWER, FROM_SIDE, FROM_UPPER, GATEWAY, INTERNET, IPV6, LEASED, NAMED, PUBLIC, Point, ROUTER, Range,
+    Reach, SERVICE, Set, Space, TO_LOWER, TO_SIDE, TO_UPPER,
 };
 use crate::firewall::permissions::{ICMP, ICMPV6, TCP, UDP};
 use crate::firewall::policy::Verdict;
@@ -86,7 +86,7 @@ impl Reach<'_> {
 
 impl Space<'_> {
     /// Values of a field that people know: hosts of the file, first addresses of pools, ports of common services.
-    fn familiar(&self, field: usize, point: &Point) -> Vec<u64> {
+    pub fn familiar(&self, field: usize, point: &Point) -> Vec<u64> {
         match field {
             FROM_UPPER | TO_UPPER if point[FAMILY] == IPV6 => vec![0x2001_0db8_0000_0000, 0xfd00_0000_0000_0000],
             FROM_LOWER | TO_LOWER if point[FAMILY] == IPV6 => vec![1],
@@ -121,6 +121,15 @@ impl Space<'_> {
         self.hosts.map_or(self.policy.hosts[host].reserved, |hosts| hosts.get(host))
     }
 
+    /// The name of the host at an address.
+    pub fn host_at(&self, address: Ipv4Addr) -> Option<&str> {
+        let host = match self.hosts {
+            Some(hosts) => hosts.host_at(address),
+            None => self.policy.hosts.iter().position(|host| host.reserved == Some(address)),
+        };
+        host.map(|host| &*self.policy.hosts[host].name)
+    }
+
     /// A packet in words.
     pub fn words(&self, point: &Point) -> Witness {
         let family = point[FAMILY];
@@ -150,9 +159,8 @@ impl Space<'_> {
             }
             _ => {
                 let address = Ipv4Addr::from(lower as u32);
-                let named = (0..self.policy.hosts.len()).find(|host| self.address_of(*host) == Some(address));
-                match named {
-                    Some(host) => format!("{} ({address})", self.policy.hosts[host].name),
+                match self.host_at(address) {
+                    Some(host) => format!("{host} ({address})"),
                     None => beside(address.to_string()),
                 }
             }
@@ -160,8 +168,29 @@ impl Space<'_> {
     }
 }
 
+/// Every value of the field `service`.
+pub const ANY_SERVICE: Range = (0, 0xff_ffff);
+
+/// A range of the field `service` in words, by protocol: `tcp`, `udp/1000-2000`.
+pub fn services_words(range: Range) -> Vec<String> {
+    let protocols = (range.0 >> 16)..=(range.1 >> 16);
+    let words = |protocol: u64| {
+        let base = protocol << 16;
+        let (first, last) = (range.0.max(base), range.1.min(base | 0xffff));
+        let name = service_words(base);
+        let name = name.split('/').next().unwrap_or_default().to_owned();
+        match (protocol as u8, first - base, last - base) {
+            (TCP | UDP, 0..=1, 0xffff) => name,
+            (TCP | UDP, first, last) if first == last => format!("{name}/{first}"),
+            (TCP | UDP, first, last) => format!("{name}/{first}-{last}"),
+            _ => name,
+        }
+    };
+    if protocols.clone().count() > 8 { vec!["other protocols".to_owned()] } else { protocols.map(words).collect() }
+}
+
 /// A value of the field `service` in words.
-pub fn service_words(service: u64) -> String {
+fn service_words(service: u64) -> String {
     let (protocol, low) = ((service >> 16) as u8, service & 0xffff);
     match protocol {
         TCP => format!("tcp/{low}"),
