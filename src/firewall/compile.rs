@@ -96,11 +96,11 @@ fn one_length(policy: &Policy) -> Option<u8> {
     policy.networks.iter().all(|network| network.subnet.prefix_len() == first).then_some(first)
 }
 
-/// Matches sources in own networks.
-pub(super) fn own_source(policy: &Policy) -> String {
+/// Matches sources in own networks (`==`) or outside them (`!=`).
+pub(super) fn own_source(policy: &Policy, is: &str) -> String {
     match policy.networks.first().filter(|_| one_length(policy).is_some()) {
-        Some(network) => format!("ip saddr & {} @own_addresses", network.subnet.netmask()),
-        None => "ip saddr @own_addresses".to_owned(),
+        Some(network) => format!("ip saddr & {} {is} @own_addresses", network.subnet.netmask()),
+        None => format!("ip saddr {is} @own_addresses"),
     }
 }
 
@@ -188,7 +188,7 @@ fn spoofed(policy: &Policy) -> Vec<String> {
     vec![
         "iifname . ip saddr @sources return".to_owned(),
         format!("meta nfproto ipv4 iifname @networks counter drop {}", comment("source of another network")),
-        format!("{} counter drop {}", own_source(policy), comment("own source from outside")),
+        format!("{} counter drop {}", own_source(policy, "=="), comment("own source from outside")),
         format!("meta nfproto ipv6 fib saddr . iif oif missing counter drop {}", comment("no way back there")),
     ]
 }
@@ -252,13 +252,14 @@ fn translate(policy: &Policy, nat: &NatSets) -> Vec<Chain> {
             });
         }
     }
-    let own = own_source(policy);
+    let own = own_source(policy, "==");
     let private =
         if policy.networks.iter().all(nat::needs_masquerade) { own.as_str() } else { "ip saddr @masqueraded" };
     let mut rules = vec![format!("oifname {interface} {private} masquerade")];
     if !nat.sets.is_empty() {
+        // A packet from outside with an own source has been dropped before.
         rules.push(format!(
-            "ct status dnat {own} ip saddr . ip daddr @hairpin masquerade {}",
+            "iifname != {interface} ct status dnat {own} ip saddr . ip daddr @hairpin masquerade {}",
             comment("so that answers come back this way")
         ));
     }
