@@ -100,11 +100,18 @@ impl Kernel {
         }
         let hosts = desired::host_addresses(&config, &bindings);
         let elements = desired::elements_after(policy, &self.elements, &self.hosts, &hosts);
-        let changes = SetElements::difference(&self.elements, &elements);
-        if let Err(error) = self.change(&changes) {
-            tracing::warn!("set elements could not be changed alone, replacing the table: {error:#}");
-            return self.replace(pictures, config, bindings).await;
+        let mut changes = SetElements::difference(&self.elements, &elements);
+        let mut meter = pictures.meter.lock().await;
+        meter.begin(&mut changes);
+        match self.change(&changes) {
+            Ok(last) => meter.followed(&changes, &last),
+            Err(error) => {
+                drop(meter);
+                tracing::warn!("set elements could not be changed alone, replacing the table: {error:#}");
+                return self.replace(pictures, config, bindings).await;
+            }
         }
+        drop(meter);
         tracing::debug!(changes = changes.len(), "set elements follow the leases");
         (self.bindings, self.hosts, self.elements) = (bindings, hosts, Arc::new(elements));
         pictures.applied.send_modify(|applied| {
@@ -113,7 +120,8 @@ impl Kernel {
         Ok(())
     }
 
-    fn change(&mut self, changes: &[ElementChange]) -> anyhow::Result<()> {
+    /// Tells what the elements that went had counted.
+    fn change(&mut self, changes: &[ElementChange]) -> anyhow::Result<Counters> {
         if self.channel.is_none() {
             self.channel = Some(Elements::open()?);
         }
@@ -124,22 +132,21 @@ impl Kernel {
         changed
     }
 
-    /// What the elements of the standing table have counted, to go on in the next one. A table without counters is better than none.
-    fn counters() -> Counters {
-        let counters = Elements::open().and_then(|mut channel| channel.counters());
-        counters.inspect_err(|error| tracing::debug!("counters begin at zero: {error:#}")).unwrap_or_default()
-    }
-
     async fn replace(&mut self, pictures: &Pictures, config: Arc<Config>, bindings: Bindings) -> anyhow::Result<()> {
         let policy = Policy::compile(&config);
         let hosts = desired::host_addresses(&config, &bindings);
         let elements = Arc::new(desired::elements(&policy, &hosts));
-        let text = desired::ruleset(&policy).text_with(&elements, &Self::counters());
+        let ruleset = desired::ruleset(&policy);
+        let mut meter = pictures.meter.lock().await;
+        let planned = meter.plan(&policy, &elements);
+        let text = ruleset.text_with(&elements, &planned.counters());
         if let Err(error) = nft::apply(&text).await {
             let refused = Some((config, format!("error: {error:#}")));
             pictures.applied.send_modify(|applied| applied.refused = refused);
             return Err(error);
         }
+        meter.replaced(&policy, planned);
+        drop(meter);
         pictures.applied.send_replace(Applied {
             config: Some(config.clone()),
             refused: None,

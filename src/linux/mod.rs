@@ -17,6 +17,7 @@ pub mod resolv_conf;
 pub mod sysctl;
 pub mod uplink_lease;
 pub mod uplink_socket;
+pub mod usage_store;
 pub mod vendors;
 pub mod watch;
 pub mod dns_socket;
