@@ -45,3 +45,48 @@ fn last_hit(row: &Counted, now_unix: UnixSeconds) -> String {
         (None, None) => or_dash(None::<String>),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cli::lab::home::BUILT_IN_CONFIG;
+    use crate::config;
+    use crate::daemon::counted::{forwards, rules};
+    use crate::desired;
+    use crate::firewall::{Policy, SetElements, Usage};
+    use crate::model::{Bindings, Now};
+
+    /// A book of 40 days, in which 3 minutes ago somebody went from lan to iot.
+    const BOOK: &str = r#"{"version":1,"clock_seconds":3456000,"tallies":{
+        "allow lan -> iot":[1204,72240,[0,1796544000],[3455820,1799999820],null],
+        "allow lan -> web":[0,0,[0,1796544000],null,null],
+        "allow web -> db tcp/5432":[0,0,[2419200,1798963200],null,null],
+        "allow lan -> internet":[81230,5198720,[0,1796544000],[3455991,1799999991],null],
+        "forward tcp/443 -> nas":[7,420,[0,1796544000],[86400,1796630400],null]}}"#;
+
+    #[test]
+    fn the_home_lab_looks_as_expected() {
+        let sources = [config::Source { name: "labgate.toml".into(), text: BUILT_IN_CONFIG.into() }];
+        let config = config::check(&sources).config.expect("the built-in file is good");
+        let policy = Policy::compile(&config);
+        let now = Now { instant: Duration::from_secs(5), unix: 1_800_000_000 };
+        let mut usage = Usage::load(BOOK.as_bytes(), now).expect("a book");
+        let planned = usage.plan(&policy, &SetElements::default());
+        usage.replaced(&policy, planned, now);
+        let addresses = desired::host_addresses(&config, &Bindings::default());
+        let screens = [
+            ("rules", render(&rules(&config, &policy, &usage, false, now), "RULE", now.unix)),
+            ("rules --all", render(&rules(&config, &policy, &usage, true, now), "RULE", now.unix)),
+            ("forwards", render(&forwards(&config, &policy, &addresses, &usage, now), "FORWARD", now.unix)),
+        ];
+        let text: String = screens.iter().map(|(verb, text)| format!("$ labgate {verb}\n{text}\n")).collect();
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/rules.txt");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&golden, &text).expect("the golden file is written");
+        }
+        assert_eq!(std::fs::read_to_string(&golden).unwrap_or_default(), text);
+    }
+}
