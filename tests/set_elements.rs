@@ -231,7 +231,7 @@ async fn counters_outlive_elements_and_tables() {
             (&**set, Reading { key: &element.key, comment, counter: element.counter.unwrap_or_default() })
         })
     });
-    usage.adopt(&planned, readings, NOW);
+    usage.adopt(&policy, readings, NOW);
     assert_eq!((used(&usage, &policy, 18).0, used(&usage, &policy, 25).0), (12, 4));
 }
 

@@ -41,6 +41,7 @@ fn last_hit(row: &Counted, now_unix: UnixSeconds) -> String {
     let ago = |then: UnixSeconds| show::about(now_unix.saturating_sub(then));
     match (row.last_hit_unix, row.counted_since_unix.map(ago)) {
         (Some(hit), _) => format!("{} ago", ago(hit)),
+        (None, Some(_)) if row.counted_since_unix.is_some_and(|since| now_unix < since + 60) => "never".to_owned(),
         (None, Some(since)) => format!("since {since}: never"),
         (None, None) => or_dash(None::<String>),
     }

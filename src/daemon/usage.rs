@@ -63,13 +63,12 @@ impl Meter {
             self.sample();
             return self.book.plan(policy, elements);
         }
-        let planned = self.book.plan(policy, elements);
-        let sets: Vec<Arc<str>> = planned.sets().cloned().collect();
+        let sets: Vec<Arc<str>> = self.book.plan(policy, elements).sets().cloned().collect();
         let read = self.read(&sets);
         let readings = read
             .iter()
             .flat_map(|(set, elements)| elements.iter().filter_map(move |element| Some((&**set, reading(element)?))));
-        self.book.adopt(&planned, readings, clock::now());
+        self.book.adopt(policy, readings, clock::now());
         self.adopted = true;
         self.book.plan(policy, elements)
     }

@@ -25,8 +25,11 @@ mod closed;
 mod describe;
 mod usage;
 mod usage_hints;
-mod query;
+mod packet;
 mod evaluate;
+pub mod reach;
+mod query;
+mod decide;
 mod explain;
 mod explain_text;
 
@@ -43,6 +46,7 @@ pub use closed::closed_ruleset;
 pub use describe::{describe_forward, describe_implied, describe_rule};
 pub use explain::{Explanation, Phase, explain};
 pub use hosts::HostAddresses;
+pub use packet::{Content, Decision, Fate, Packet, Side, State, Surroundings, Trace};
 pub use policy::{End, EndName, Forward, Host, Network, Origin, Policy, Rule, Uplink, Verdict};
 pub use query::{Party, Query, QueryError};
 pub use ruleset::{

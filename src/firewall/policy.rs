@@ -64,6 +64,8 @@ pub struct Network {
     pub admin: bool,
     /// Whether the router serves DHCP there.
     pub dhcp: bool,
+    /// First and last addresses of the pools, for hosts without a reservation.
+    pub pools: Vec<(Ipv4Addr, Ipv4Addr)>,
     /// Where it stands.
     pub place: Place,
 }
@@ -244,8 +246,14 @@ fn network(network: &config::Network) -> Network {
         internet: network.internet,
         admin: network.admin,
         dhcp: network.dhcp.is_some(),
+        pools: network.dhcp.iter().flat_map(scope_pools).collect(),
         place: network.place.clone(),
     }
+}
+
+fn scope_pools(scope: &config::Scope) -> impl Iterator<Item = (Ipv4Addr, Ipv4Addr)> + '_ {
+    let private = scope.private_mac.iter().flat_map(|private| &private.pools);
+    scope.pools.iter().chain(private).map(|pool| (*pool.start(), *pool.end()))
 }
 
 fn host(host: &config::Host) -> Host {

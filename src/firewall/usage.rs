@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::policy::Policy;
-use super::ruleset::{Counter, Counters, ElementChange, SetElements};
+use super::ruleset::{Counter, Counters, ElementChange, Field, Key, SetElements};
 use super::tally::{Tally, comment_words};
 use super::text::plain_comment;
 use super::wire;
@@ -61,7 +61,6 @@ pub struct Standing(HashMap<Arc<str>, HashMap<Box<[u8]>, Standee>>);
 #[derive(Clone, Debug)]
 struct Standee {
     tally: Arc<Tally>,
-    comment: Arc<str>,
     shown: Counter,
 }
 
@@ -188,8 +187,7 @@ impl Usage {
                 let first = begun.insert(&tally.name);
                 let total = self.tallies.get(&tally.name).filter(|_| first).map(|seen| seen.total);
                 let shown = total.unwrap_or_default();
-                let (tally, comment) = (tally.clone(), element.comment.clone());
-                by_key.insert(wire::lower(&element.key).into(), Standee { tally, comment, shown });
+                by_key.insert(wire::lower(&element.key).into(), Standee { tally: tally.clone(), shown });
             }
         }
         planned
@@ -231,25 +229,30 @@ impl Usage {
         }
     }
 
-    /// A table that an earlier run left in the kernel: what it counted beyond the book is added. An element counts where it means what it
-    /// would mean in the table that is `planned` now.
-    pub fn adopt<'a>(
-        &mut self,
-        planned: &Standing,
-        readings: impl IntoIterator<Item = (&'a str, Reading<'a>)>,
-        now: Now,
-    ) {
-        let mut shown: HashMap<&str, Counter> = HashMap::new();
-        for (set, reading) in readings {
-            let Some(standee) = planned.0.get(set).and_then(|by_key| by_key.get(reading.key)) else { continue };
-            if comment_words(reading.comment) == comment_words(&plain_comment(&standee.comment)) {
-                let sum = shown.entry(&standee.tally.name).or_default();
-                *sum = sum.plus(reading.counter);
+    /// A table that an earlier run left in the kernel: what it counted beyond the book is added. An element counts where it means what the
+    /// policy means by it: the same set, ends and service, whatever its line, and whichever address its host has had.
+    pub fn adopt<'a>(&mut self, policy: &Policy, readings: impl IntoIterator<Item = (&'a str, Reading<'a>)>, now: Now) {
+        let (mut meant, mut widths) = (HashMap::new(), HashMap::new());
+        for set in policy.counted_sets() {
+            for element in set.fixed.iter().chain(&set.following) {
+                let Some(tally) = &element.tally else { continue };
+                let service = service(&element.key);
+                widths.insert(&*set.name, service.len());
+                let words = comment_words(&plain_comment(&element.comment)).to_owned();
+                meant.entry((&*set.name, words, service)).or_insert(&tally.name);
             }
+        }
+        let mut shown: HashMap<Box<str>, Counter> = HashMap::new();
+        for (set, reading) in readings {
+            let Some(begin) = widths.get(set).and_then(|width| reading.key.len().checked_sub(*width)) else { continue };
+            let meaning = (set, comment_words(reading.comment).to_owned(), reading.key[begin..].to_vec());
+            let Some(name) = meant.get(&meaning) else { continue };
+            let sum = shown.entry((*name).clone()).or_default();
+            *sum = sum.plus(reading.counter);
         }
         let moment = self.moment(now);
         for (name, counter) in shown {
-            let seen = self.tallies.entry(name.into()).or_insert_with(|| Seen::from(moment));
+            let seen = self.tallies.entry(name).or_insert_with(|| Seen::from(moment));
             let more = counter.minus(seen.total);
             if more.packets > 0 {
                 (seen.total, seen.last) = (seen.total.plus(more), Some(moment));
@@ -313,8 +316,7 @@ impl Usage {
             let key: Box<[u8]> = wire::lower(&change.element.key).into();
             let by_key = self.standing.0.entry(change.set.clone()).or_default();
             let gone = if change.add {
-                let (tally, comment) = (tally.clone(), change.element.comment.clone());
-                by_key.insert(key, Standee { tally, comment, shown: change.counter })
+                by_key.insert(key, Standee { tally: tally.clone(), shown: change.counter })
             } else {
                 by_key.remove(&key)
             };
@@ -327,6 +329,12 @@ impl Usage {
             }
         }
     }
+}
+
+/// The service of a key, which stands at its end, as the kernel holds it.
+fn service(key: &Key) -> Vec<u8> {
+    let fields = key.iter().filter(|field| matches!(field, Field::Protocol(_) | Field::Ports(_)));
+    wire::lower(&fields.cloned().collect::<Key>())
 }
 
 impl Seen {

@@ -147,11 +147,10 @@ impl World {
 
     /// What a start does with the table it finds.
     fn adopt(&mut self) {
-        let planned = self.usage.plan(&self.policy, &self.elements);
         let readings = self.kernel.iter().map(|((set, key), (element, counter))| {
             (&**set, Reading { key, comment: &element.comment, counter: *counter })
         });
-        self.usage.adopt(&planned, readings, self.now);
+        self.usage.adopt(&self.policy, readings, self.now);
     }
 
     /// The rule written in this line.
@@ -220,6 +219,7 @@ fn a_start_adds_what_the_standing_table_counted_meanwhile_and_only_where_it_mean
     world.replace(&home());
     world.restart(3600);
     world.hit_named("allow lan -> web");
+    world.hit_named("forward tcp/8080 -> a");
     world.hit_named("allow a -> web tcp/443");
     for (element, _) in world.kernel.values_mut().filter(|(element, _)| element.comment.contains("a -> web")) {
         element.comment = "labgate.toml:32 b -> web".into();
@@ -227,6 +227,7 @@ fn a_start_adds_what_the_standing_table_counted_meanwhile_and_only_where_it_mean
     world.adopt();
     assert_eq!((world.packets("allow lan -> web"), world.packets("allow a -> web tcp/443")), (2, 0));
     assert_eq!(world.usage.seen("allow lan -> web").unwrap().total.bytes, 120);
+    assert_eq!(world.packets("forward tcp/8080 -> a"), 1, "also where the host's lease is not known yet");
 }
 
 #[test]
