@@ -80,17 +80,20 @@ pub struct Reading<'a> {
 struct Stored {
     version: u32,
     clock_seconds: u64,
-    /// By name: packets, bytes, first, last, left.
-    tallies: BTreeMap<String, (u64, u64, Moment, Option<Moment>, Option<u64>)>,
+    tallies: BTreeMap<String, StoredTally>,
 }
+
+/// Packets, bytes, first, last, left.
+type StoredTally = (u64, u64, Moment, Option<Moment>, Option<u64>);
 
 impl Standing {
     /// What to write into the table's text.
     pub fn counters(&self) -> Counters {
-        let shown = |(key, standee): (&Box<[u8]>, &Standee)| {
-            (standee.shown != Counter::default()).then(|| (key.clone(), standee.shown))
+        let counted = |by_key: &HashMap<Box<[u8]>, Standee>| {
+            let begun = by_key.iter().filter(|(_, standee)| standee.shown != Counter::default());
+            begun.map(|(key, standee)| (key.clone(), standee.shown)).collect()
         };
-        self.0.iter().map(|(set, by_key)| (set.clone(), by_key.iter().filter_map(shown).collect())).collect()
+        self.0.iter().map(|(set, by_key)| (set.clone(), counted(by_key))).collect()
     }
 
     /// Names of the sets that count.
