@@ -40,6 +40,8 @@ allow = [
   { from = "tv", to = ["nas", "internet"] },
   { from = "192.168.20.99", to = "phone", port = "tcp/1" },
   { from = "tv", to = "phone", port = "tcp/1" },
+  { from = ["tv", "iot"], to = ["updates.example.net", "cdn.example.net"], port = ["https", "udp/8000-8010"] },
+  { from = "iot", to = "198.51.100.3", port = "https" },
 ]
 deny = [{ from = "tv", to = "router", port = "tcp/80-90" }]
 [port-forward]
@@ -93,17 +95,19 @@ async fn a_change_ends_where_a_replacement_does() {
     nft::apply(&ruleset.text(&members)).await.unwrap();
     assert!(nft::table_present().await.unwrap());
     let mut channel = Elements::open().unwrap();
-    let steps = [
-        (Some([192, 168, 20, 50]), None),
-        (Some([192, 168, 20, 50]), Some([192, 168, 1, 100])),
-        (Some([192, 168, 20, 99]), Some([192, 168, 1, 101])),
-        (Some([192, 168, 20, 51]), Some([192, 168, 1, 101])),
-        (None, Some([192, 168, 1, 102])),
-        (Some([192, 168, 1, 102]), Some([192, 168, 20, 51])),
-        (None, None),
+    let steps: [(_, _, [&[u8]; 2]); 8] = [
+        (Some([192, 168, 20, 50]), None, [&[], &[]]),
+        (Some([192, 168, 20, 50]), Some([192, 168, 1, 100]), [&[1, 2], &[]]),
+        (Some([192, 168, 20, 99]), Some([192, 168, 1, 101]), [&[1, 2], &[2, 3]]),
+        (Some([192, 168, 20, 51]), Some([192, 168, 1, 101]), [&[1], &[2, 3]]),
+        (Some([192, 168, 20, 51]), Some([192, 168, 1, 101]), [&[3, 4], &[1]]),
+        (None, Some([192, 168, 1, 102]), [&[3, 4], &[1]]),
+        (Some([192, 168, 1, 102]), Some([192, 168, 20, 51]), [&[5], &[5]]),
+        (None, None, [&[], &[]]),
     ];
-    for (tv, phone) in steps {
-        let after = hosts(&config, tv, phone);
+    for (tv, phone, names) in steps {
+        let of = |lasts: &[u8]| lasts.iter().map(|last| Ipv4Addr::new(198, 51, 100, *last)).collect();
+        let after = hosts(&config, tv, phone).with_names(names.map(of));
         let wished = desired::elements_after(&policy, &members, &before, &after);
         let changes = SetElements::difference(&members, &wished);
         channel.change(&changes).unwrap();
@@ -111,7 +115,7 @@ async fn a_change_ends_where_a_replacement_does() {
         channel.change(&changes).unwrap();
         let changed = listed().await;
         nft::apply(&ruleset.text(&wished)).await.unwrap();
-        assert_eq!(changed, listed().await, "tv {tv:?}, phone {phone:?}");
+        assert_eq!(changed, listed().await, "tv {tv:?}, phone {phone:?}, names {names:?}");
         (before, members) = (after, wished);
     }
     nft::delete_table().await.unwrap();
@@ -176,7 +180,7 @@ async fn counters_outlive_elements_and_tables() {
         return;
     }
     const RULE: &str = "labgate.toml:18 phone -> tv";
-    const RANGE: &str = "labgate.toml:25 tv -> router";
+    const RANGE: &str = "labgate.toml:27 tv -> router";
     let config = configuration();
     let policy = Policy::compile(&config);
     let ruleset = desired::ruleset(&policy);
@@ -195,7 +199,7 @@ async fn counters_outlive_elements_and_tables() {
     nft::apply(&counted(&counted(&text, RULE, 7), RANGE, 3)).await.unwrap();
     usage.replaced(&policy, planned, NOW);
     assert_eq!(read(&mut channel, &mut usage, RULE), Some((7, 5_000_000_000)));
-    assert_eq!((used(&usage, &policy, 18), used(&usage, &policy, 25)), ((7, 5_000_000_000), (3, 5_000_000_000)));
+    assert_eq!((used(&usage, &policy, 18), used(&usage, &policy, 27)), ((7, 5_000_000_000), (3, 5_000_000_000)));
 
     // Packets that nobody has read when the lease goes are told by the kernel as the element goes.
     let planned = usage.plan(&policy, &members);
@@ -209,7 +213,7 @@ async fn counters_outlive_elements_and_tables() {
         usage.begin(&mut changes);
         let last = channel.change(&changes).unwrap();
         usage.followed(&changes, &last, NOW);
-        assert_eq!((used(&usage, &policy, 18).0, used(&usage, &policy, 25).0), (9, 4), "{tv:?}");
+        assert_eq!((used(&usage, &policy, 18).0, used(&usage, &policy, 27).0), (9, 4), "{tv:?}");
         let shown = [RULE, RANGE].map(|comment| read(&mut channel, &mut usage, comment).map(|counter| counter.0));
         assert_eq!(shown, if tv.is_some() { [Some(9), Some(4)] } else { [None, None] }, "{tv:?}");
         now = (after, wished);
@@ -232,7 +236,7 @@ async fn counters_outlive_elements_and_tables() {
         })
     });
     usage.adopt(&policy, readings, NOW);
-    assert_eq!((used(&usage, &policy, 18).0, used(&usage, &policy, 25).0), (12, 4));
+    assert_eq!((used(&usage, &policy, 18).0, used(&usage, &policy, 27).0), (12, 4));
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -57,6 +57,7 @@ mod tests {
     use crate::config;
     use crate::daemon::counted::{forwards, rules};
     use crate::desired;
+    use crate::dns::outside::Resolved;
     use crate::firewall::{Policy, SetElements, Usage};
     use crate::model::{Bindings, Now};
 
@@ -77,7 +78,7 @@ mod tests {
         let mut usage = Usage::load(BOOK.as_bytes(), now).expect("a book");
         let planned = usage.plan(&policy, &SetElements::default());
         usage.replaced(&policy, planned, now);
-        let addresses = desired::host_addresses(&config, &Bindings::default());
+        let addresses = desired::host_addresses(&config, &Bindings::default(), &Resolved::default());
         let screens = [
             ("rules", render(&rules(&config, &policy, &usage, false, now), "RULE", now.unix)),
             ("rules --all", render(&rules(&config, &policy, &usage, true, now), "RULE", now.unix)),

@@ -11,6 +11,7 @@ use super::usage::Meter;
 use crate::config::Config;
 use crate::desired::network::UplinkAddress;
 use crate::dns::LocalNames;
+use crate::dns::outside::Resolved;
 use crate::firewall::SetElements;
 use crate::model::Links;
 use crate::model::{Bindings, UnixSeconds};
@@ -20,7 +21,7 @@ use crate::model::{Bindings, UnixSeconds};
 pub struct Paths {
     /// The person's file.
     pub config: PathBuf,
-    /// What must survive a reboot: the lease store, the last lease of the uplink.
+    /// What must survive a reboot: the lease store, the last lease of the uplink, the last addresses of outside names.
     pub state: PathBuf,
     /// What must not: `control.sock`.
     pub runtime: PathBuf,
@@ -59,6 +60,8 @@ pub struct Applied {
     pub elements: Arc<SetElements>,
     /// The leases that the elements were made from.
     pub bindings: Bindings,
+    /// The outside names that the elements were made from.
+    pub resolved: Arc<Resolved>,
 }
 
 /// All pictures, and the folders.
@@ -77,6 +80,8 @@ pub struct Pictures {
     /// [`Pictures::update_names`].
     pub names: ArcSwap<LocalNames>,
     names_writer: Mutex<()>,
+    /// Addresses of the outside names that rules mention. Writer: the DNS task, before the asker hears the answer.
+    pub resolved: watch::Sender<Arc<Resolved>>,
     /// Held while a reload is under way: one at a time.
     pub reloading: tokio::sync::Mutex<()>,
     /// What is wrong with the file as it stands, rendered, when an older one is running because of it. Writer: reload.
@@ -85,7 +90,7 @@ pub struct Pictures {
     pub applied: watch::Sender<Applied>,
     /// What rules and forwards have counted. Whoever changes elements in the kernel holds it meanwhile.
     pub meter: tokio::sync::Mutex<Meter>,
-    /// Health by subsystem (`dhcp`, `dns`, `firewall`, `network`, `uplink`, `config`, and finer: `dhcp lan`).
+    /// Health by subsystem (`dhcp`, `dns`, `names`, `firewall`, `network`, `uplink`, `config`, and finer: `dhcp lan`).
     pub health: watch::Sender<Arc<std::collections::BTreeMap<String, Health>>>,
 }
 
@@ -100,6 +105,7 @@ impl Pictures {
             uplink: watch::Sender::default(),
             names: ArcSwap::default(),
             names_writer: Mutex::default(),
+            resolved: watch::Sender::default(),
             reloading: tokio::sync::Mutex::default(),
             rejected: watch::Sender::default(),
             applied: watch::Sender::default(),

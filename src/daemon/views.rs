@@ -10,9 +10,10 @@ use super::counted::{self, Counted};
 use super::pictures::{Health, Pictures};
 use crate::config::{Config, Host};
 use crate::desired;
+use crate::dns::outside::Resolved;
 use crate::firewall::{self, Policy};
 use crate::linux::{clock, neighbours, vendors};
-use crate::model::{Binding, MacAddr, Now, UnixSeconds};
+use crate::model::{Binding, DomainName, MacAddr, Now, UnixSeconds};
 
 /// `labgate status`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,6 +39,8 @@ pub struct Status {
     pub resolvers: Vec<Ipv4Addr>,
     /// The networks.
     pub networks: Vec<NetworkRow>,
+    /// Outside names that rules mention.
+    pub names: Vec<NameRow>,
 }
 
 /// One network in [`Status`].
@@ -54,6 +57,20 @@ pub struct NetworkRow {
     pub up: bool,
     /// Live leases.
     pub leases: usize,
+}
+
+/// One outside name in [`Status`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NameRow {
+    /// The name.
+    pub name: String,
+    /// Its addresses, in order.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Seconds since the last good answer; `None`: there never was one.
+    pub age_seconds: Option<u64>,
+    /// Why lookups fail since then.
+    pub failure: Option<String>,
 }
 
 /// Builds `labgate status`.
@@ -86,7 +103,19 @@ pub fn status(pictures: &Pictures) -> Status {
         uplink: uplink.state.clone(),
         resolvers: uplink.resolvers.clone(),
         networks: networks.collect(),
+        names: names(&config, &pictures.resolved.borrow()),
     }
+}
+
+fn names(config: &Config, resolved: &Resolved) -> Vec<NameRow> {
+    let now = clock::now();
+    let row = |name: &DomainName| NameRow {
+        name: name.to_string(),
+        addresses: resolved.addresses(name).collect(),
+        age_seconds: resolved.get(name).and_then(|known| known.age(now)).map(|age| age.as_secs()),
+        failure: resolved.get(name).and_then(|known| known.failure).map(|failure| failure.why.to_owned()),
+    };
+    config.outside_names.iter().map(|outside| row(&outside.name)).collect()
 }
 
 /// One row of `labgate leases`.
@@ -246,7 +275,7 @@ pub async fn rules(pictures: &Pictures, all: bool) -> Vec<Counted> {
 /// Builds `labgate forwards`.
 pub async fn forwards(pictures: &Pictures) -> Vec<Counted> {
     let config = pictures.config.borrow().clone();
-    let addresses = desired::host_addresses(&config, &pictures.bindings.borrow());
+    let addresses = desired::host_addresses(&config, &pictures.bindings.borrow(), &pictures.resolved.borrow());
     let mut meter = pictures.meter.lock().await;
     meter.sample();
     counted::forwards(&config, &Policy::compile(&config), &addresses, meter.book(), clock::now())
@@ -258,7 +287,7 @@ pub async fn forwards(pictures: &Pictures) -> Vec<Counted> {
 /// Where a name is unknown or a port no port.
 pub async fn explain(pictures: &Pictures, from: &str, to: &str, proto: &str) -> anyhow::Result<firewall::Explanation> {
     let config = pictures.config.borrow().clone();
-    let addresses = desired::host_addresses(&config, &pictures.bindings.borrow());
+    let addresses = desired::host_addresses(&config, &pictures.bindings.borrow(), &pictures.resolved.borrow());
     let query = firewall::Query::parse(&config, from, to, proto)?;
     let policy = Policy::compile(&config);
     let mut meter = pictures.meter.lock().await;

@@ -19,6 +19,7 @@ mod disjoint;
 mod permissions;
 mod nat;
 mod compile;
+mod forward;
 mod wire;
 mod text;
 mod closed;
@@ -28,6 +29,9 @@ mod usage_hints;
 mod packet;
 mod evaluate;
 pub mod reach;
+mod expect;
+mod lint;
+mod review;
 mod query;
 mod decide;
 mod explain;
@@ -49,6 +53,7 @@ pub use hosts::HostAddresses;
 pub use packet::{Content, Decision, Fate, Packet, Side, State, Surroundings, Trace};
 pub use policy::{End, EndName, Forward, Host, Network, Origin, Policy, Rule, Uplink, Verdict};
 pub use query::{Party, Query, QueryError};
+pub use review::review;
 pub use ruleset::{
     Chain, Counter, Counters, Data, DataType, Element, ElementChange, Field, FieldType, Key, Ruleset, Set, SetElements,
     TABLE,
