@@ -1,5 +1,6 @@
 //! Floor 6: the verbs. Each prints text for a person, or one JSON document with `--json`.
 
+pub mod counted;
 mod init;
 pub mod lab;
 mod show;
@@ -70,6 +71,9 @@ enum Verb {
     Check {
         /// The file; the running configuration's where none is given
         file: Option<PathBuf>,
+        /// Show what nobody has to mend, too
+        #[arg(long)]
+        hints: bool,
     },
     /// Print the JSON schema of the file, for editors
     Schema,
@@ -79,9 +83,13 @@ enum Verb {
     Leases,
     /// List every device that is configured, leased to or seen
     Hosts,
-    /// List the rules with their counters
-    Rules,
-    /// List the port forwards with their counters
+    /// List the rules with their counters, the time of the last hit, and hints where a rule is wider than its use
+    Rules {
+        /// Also what holds with nothing written: internet, DNS, admin
+        #[arg(long)]
+        all: bool,
+    },
+    /// List the port forwards with their counters and the time of the last hit
     Forwards,
     /// Tell the way of one packet and the line that decides: exit 0 allowed, 3 denied
     Explain {
@@ -123,12 +131,12 @@ pub fn main() -> ExitCode {
     let result = match cli.verb {
         Verb::Run => verbs::run(&common),
         Verb::Init(args) => init::run(&common, &args),
-        Verb::Check { file } => verbs::check(&common, file.as_deref()),
+        Verb::Check { file, hints } => verbs::check(&common, file.as_deref(), hints),
         Verb::Schema => verbs::schema(),
         Verb::Status => verbs::status(&common),
         Verb::Leases => verbs::leases(&common),
         Verb::Hosts => verbs::hosts(&common),
-        Verb::Rules => verbs::rules(&common),
+        Verb::Rules { all } => verbs::rules(&common, all),
         Verb::Forwards => verbs::forwards(&common),
         Verb::Explain { from, to, proto } => verbs::explain(&common, from, to, proto),
         Verb::Reload => verbs::reload(&common),

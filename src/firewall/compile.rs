@@ -1,11 +1,14 @@
 //! Policy → the one table: which chains there are and what they ask, in which order. Sets come from `permissions` and `nat`; here are those
 //! that describe the networks themselves.
 
+use std::sync::Arc;
+
 use super::forward;
 use super::nat::{self, NatSets};
 use super::permissions::{self, EndKind, ICMPV6, Shape, TCP, range4};
 use super::policy::{Network, Policy, Uplink, Verdict};
 use super::ruleset::{Chain, Data, DataType, Element, Field, FieldType, Ruleset, Set};
+use super::tally::Tally;
 use super::text::quote;
 
 impl Policy {
@@ -27,6 +30,17 @@ impl Policy {
     /// The sets whose members follow leases, without the rest of the table.
     pub(crate) fn following_sets(&self) -> impl Iterator<Item = &Set> {
         self.sets.iter().chain(&self.nat.sets).filter(|set| !set.following.is_empty())
+    }
+
+    /// The sets whose elements count.
+    pub(super) fn counted_sets(&self) -> impl Iterator<Item = &Set> {
+        self.sets.iter().chain(&self.nat.sets).filter(|set| set.counter)
+    }
+
+    /// What is counted, whether or not its hosts have an address now. A tally of several elements comes several times.
+    pub(super) fn tallies(&self) -> impl Iterator<Item = &Arc<Tally>> {
+        let elements = self.counted_sets().flat_map(|set| set.fixed.iter().chain(&set.following));
+        elements.filter_map(|element| element.tally.as_ref())
     }
 }
 
@@ -105,7 +119,7 @@ pub(super) fn own_source(policy: &Policy, is: &str) -> String {
 }
 
 fn element(comment: &str, key: Vec<Field>) -> Element {
-    Element { key: key.into(), data: Data::None, comment: comment.into() }
+    Element { key: key.into(), data: Data::None, comment: comment.into(), tally: None }
 }
 
 /// Rules of the lookups of one verdict: denials go to the refusal, permissions end here.
@@ -127,11 +141,11 @@ fn input(policy: &Policy, shapes: &[Shape]) -> Vec<Chain> {
         format!("meta l4proto {ICMPV6} jump icmp_v6"),
     ];
     if policy.networks.iter().any(|network| network.dhcp) {
-        rules.push(format!("udp dport 67 iifname @dhcp_networks accept {}", comment("DHCP")));
+        rules.push(format!("meta nfproto ipv4 udp dport 67 iifname @dhcp_networks accept {}", comment("DHCP")));
     }
     if let Some(uplink) = policy.uplink.as_ref().filter(|uplink| uplink.dhcp_client) {
         rules.push(format!(
-            "iifname {} udp sport 67 udp dport 68 accept {}",
+            "meta nfproto ipv4 iifname {} udp sport 67 udp dport 68 accept {}",
             quote(&uplink.interface),
             comment("answers to the DHCP client")
         ));

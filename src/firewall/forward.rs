@@ -11,18 +11,15 @@ use super::ruleset::Chain;
 use super::text::quote;
 
 const INVALID: &str = "ct state invalid counter drop";
+/// What is IPv4 here has a wrong source.
+const NOT_ITS_SOURCE: [&str; 2] = ["meta nfproto ipv4 goto spoofed", "goto forward_ipv6"];
 
 /// The base chain first, then those it goes to.
 pub(super) fn chains(policy: &Policy, shapes: &[Shape], nat: &NatSets) -> Vec<Chain> {
     let through: Vec<Shape> = shapes.iter().copied().filter(passes).collect();
-    let opens_ipv6 = through.iter().any(|shape| shape.ipv6 && shape.verdict == Verdict::Allow);
-    let ipv6 = if opens_ipv6 { "forward_ipv6" } else { "refuse" };
-    let mut chains = vec![base(policy, ipv6)];
-    chains.extend(policy.networks.iter().map(|network| from(network, ipv6)));
-    chains.push(decide(&through, nat));
-    if opens_ipv6 {
-        chains.push(decide_ipv6(&through));
-    }
+    let mut chains = vec![base(policy)];
+    chains.extend(policy.networks.iter().map(from));
+    chains.extend([decide(&through, nat), decide_ipv6(&through)]);
     if let Some(uplink) = &policy.uplink {
         let interface = quote(&uplink.interface);
         let clamp = |way: &str| format!("{way} {interface} tcp option maxseg size set rt mtu");
@@ -36,7 +33,7 @@ fn passes(shape: &Shape) -> bool {
     shape.from != EndKind::Router && shape.to != EndKind::Router
 }
 
-fn base(policy: &Policy, ipv6: &str) -> Chain {
+fn base(policy: &Policy) -> Chain {
     let mut rules = Vec::new();
     if policy.uplink.is_some() {
         rules.push("tcp flags & (syn | rst) == syn jump mss".to_owned());
@@ -48,7 +45,7 @@ fn base(policy: &Policy, ipv6: &str) -> Chain {
         rules.push(format!("iifname vmap {{ {} }}", ways.join(", ")));
     }
     rules.extend([INVALID.to_owned(), format!("{} goto decide", own_source(policy, "!="))]);
-    rules.extend(not_its_source(ipv6));
+    rules.extend(NOT_ITS_SOURCE.map(str::to_owned));
     Chain {
         name: "forward".into(),
         comment: "through the router: established first, then by network",
@@ -58,24 +55,19 @@ fn base(policy: &Policy, ipv6: &str) -> Chain {
 }
 
 /// Packets from one network.
-fn from(network: &Network, ipv6: &str) -> Chain {
+fn from(network: &Network) -> Chain {
     let mut rules = vec![
         format!("oifname {} accept", quote(&network.interface)),
         INVALID.to_owned(),
         format!("ip saddr {} goto decide", network.subnet.trunc()),
     ];
-    rules.extend(not_its_source(ipv6));
+    rules.extend(NOT_ITS_SOURCE.map(str::to_owned));
     Chain {
         name: chain_name(network),
         comment: "traffic inside one network is never filtered, a source belongs to its network",
         hook: None,
         rules,
     }
-}
-
-/// What is IPv4 here has a wrong source.
-fn not_its_source(ipv6: &str) -> [String; 2] {
-    ["meta nfproto ipv4 goto spoofed".to_owned(), format!("goto {ipv6}")]
 }
 
 /// Names of networks are letters, digits and hyphens; whatever else one might hold does not become syntax.
@@ -101,9 +93,13 @@ fn decide_ipv6(through: &[Shape]) -> Chain {
     // What is denied between networks is denied to both families.
     let names_no_family = |shape: &Shape| shape.from == EndKind::Net && shape.to == EndKind::Net;
     let denied = |shape: &Shape| shape.verdict == Verdict::Deny && (shape.ipv6 || names_no_family(shape));
+    let opens = |shape: &Shape| shape.ipv6 && shape.verdict == Verdict::Allow;
+    // A refusal is an answer, and an answer to a forged source would go to somebody who asked nothing.
     let mut rules = vec!["jump spoofed".to_owned()];
-    rules.extend(lookups(through, denied));
-    rules.extend(lookups(through, |shape| shape.ipv6 && shape.verdict == Verdict::Allow));
+    if through.iter().any(opens) {
+        rules.extend(lookups(through, denied));
+        rules.extend(lookups(through, opens));
+    }
     rules.push("goto refuse".to_owned());
     Chain { name: "forward_ipv6".into(), comment: "IPv6 passes by literal addresses only", hook: None, rules }
 }

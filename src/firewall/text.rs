@@ -114,7 +114,7 @@ fn write_field(text: &mut String, field: &Field) {
         Field::Protocol(protocol) => write!(text, "{protocol}"),
         Field::Ports(range) if range.first == range.last => write!(text, "{}", range.first),
         Field::Ports(range) => write!(text, "{}-{}", range.first, range.last),
-        Field::Host(host) => unreachable!("host {host} has no address"),
+        Field::Host(index) | Field::Name(index) => unreachable!("host or name {index} has no address"),
     };
 }
 

@@ -1,7 +1,7 @@
 //! Exact sets of points with several fields, as interval decision diagrams: a node asks for the value of one field, its edges are ranges of
 //! that value, in order and without gaps. Equal nodes are one node, so equal sets have equal numbers, and emptiness is a comparison.
 //!
-//! `docs/decisions/0008-sets-of-packets.md` says why these and not lists of boxes or bits.
+//! `docs/decisions/0007-sets-of-packets.md` says why these and not lists of boxes or bits.
 
 use std::hash::BuildHasher;
 
@@ -18,7 +18,7 @@ pub type Point = [u64; FIELDS];
 pub type Range = (u64, u64);
 
 /// A set of points, or of the values of the fields from one level on. It belongs to the [`Diagrams`] that made it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Set(u32);
 
 impl Set {

@@ -6,9 +6,11 @@
 
 mod diagram;
 mod space;
+mod witness;
 
 pub use diagram::{Diagrams, Point, Range, Set};
-pub use space::{GATEWAY, INTERNET, IPV4, IPV6, LEASED, PUBLIC, ROUTER, Space};
+pub use space::{GATEWAY, INTERNET, IPV4, IPV6, LEASED, NAMED, PUBLIC, ROUTER, Space};
+pub use witness::{ANY_SERVICE, Why, Witness, services_words};
 
 use space::{Place, protocol_range};
 
@@ -49,6 +51,9 @@ pub struct Reach<'p> {
     pub free: Set,
     /// What each forward leads to its host, by forward, denials taken out; as it arrives there.
     pub forwards: Vec<Set>,
+    /// What is no connection to the router, though it goes there: what forwards take away from its public address, and the messages that
+    /// IPv6 cannot live without.
+    pub not_the_router: Set,
     /// What a question is answered with "allowed".
     pub allowed: Set,
 }
@@ -63,10 +68,19 @@ impl<'p> Reach<'p> {
         };
         let denied = all.union_all(&of(Verdict::Deny));
         let (unruled, free) = (unruled(all, &space), free(all, &space));
+        let not_the_router = ipv6_control(all, &space);
         let allows = all.union_all(&[of(Verdict::Allow), vec![free]].concat());
         let direct = all.difference(allows, denied);
-        let mut reach =
-            Reach { space, rules, denied, unruled, free, forwards: Vec::new(), allowed: all.union(direct, unruled) };
+        let mut reach = Reach {
+            space,
+            rules,
+            denied,
+            unruled,
+            free,
+            forwards: Vec::new(),
+            not_the_router,
+            allowed: all.union(direct, unruled),
+        };
         for forward in &policy.forwards {
             reach.add_forward(all, forward);
         }
@@ -97,11 +111,17 @@ impl<'p> Reach<'p> {
         let to = product(all, &[public], leaving);
         let captured = with_source(all, IPV4, &clients, to);
         let passing = self.seen_from_outside(all, forward, open);
-        let from_internet = side_set(all, INTERNET);
-        let from_outside = all.intersection(open, from_internet);
+        let from_outside = self.from_internet(all, open);
         let allowed = all.difference(self.allowed, captured);
         self.allowed = all.union_all(&[allowed, passing, from_outside]);
+        self.not_the_router = all.union(self.not_the_router, captured);
         self.forwards.push(open);
+    }
+
+    /// The part of a set that comes from the internet.
+    pub fn from_internet(&self, all: &mut Diagrams, set: Set) -> Set {
+        let from_internet = side_set(all, INTERNET);
+        all.intersection(set, from_internet)
     }
 
     /// The packets to the public address that become those of `open`.
@@ -189,23 +209,39 @@ fn rule_set(all: &mut Diagrams, space: &Space<'_>, rule: &Rule) -> Set {
 
 /// What never meets a rule.
 fn unruled(all: &mut Diagrams, space: &Space<'_>) -> Set {
-    let mut parts = Vec::new();
+    let mut parts = vec![ipv6_control(all, space)];
     let router = [End::Router];
     let everything = service_set(all, &[(0, protocol_range(255).1)]);
     let dhcp = service_set(all, &[(u64::from(UDP) << 16 | 67, u64::from(UDP) << 16 | 67)]);
-    let icmp6 =
-        |first: u64, last: u64| (u64::from(ICMPV6) << 16 | first << 8, u64::from(ICMPV6) << 16 | last << 8 | 0xff);
-    let control = service_set(all, &[icmp6(135, 136), icmp6(1, 4)]);
     for (index, network) in space.policy.networks.iter().enumerate() {
         let network_end = [End::Network(index)];
         parts.extend([IPV4, IPV6].map(|family| between(all, space, family, &network_end, &network_end, everything)));
-        parts.push(between(all, space, IPV6, &network_end, &router, control));
         if network.dhcp {
-            parts.extend([IPV4, IPV6].map(|family| between(all, space, family, &network_end, &router, dhcp)));
+            parts.push(between(all, space, IPV4, &network_end, &router, dhcp));
         }
     }
-    parts.push(between(all, space, IPV6, &[End::Internet], &router, control));
     parts.extend([IPV4, IPV6].map(|family| between(all, space, family, &router, &router, everything)));
+    all.union_all(&parts)
+}
+
+/// Chain `icmp_v6`: neighbour discovery and errors from everywhere, multicast listeners from their link, advertisements of the uplink's router.
+fn ipv6_control(all: &mut Diagrams, space: &Space<'_>) -> Set {
+    let types = |first: u64, last: u64| {
+        let base = u64::from(ICMPV6) << 16;
+        (base | first << 8, base | last << 8 | 0xff)
+    };
+    let everywhere: Vec<End> = (0..space.policy.networks.len()).map(End::Network).chain([End::Internet]).collect();
+    let always = service_set(all, &[types(135, 136), types(1, 4)]);
+    let listeners = service_set(all, &[types(130, 132), types(143, 143)]);
+    let advertisement = service_set(all, &[types(134, 134)]);
+    let link = ["fe80::/10", "::/128"].iter().filter_map(|net| net.parse().ok()).map(End::Cidr6);
+    let link: Vec<End> = link.collect();
+    let router = [End::Router];
+    let parts = [
+        between(all, space, IPV6, &everywhere, &router, always),
+        between(all, space, IPV6, &link, &router, listeners),
+        between(all, space, IPV6, &[End::Internet], &router, advertisement),
+    ];
     all.union_all(&parts)
 }
 
