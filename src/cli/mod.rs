@@ -1,5 +1,6 @@
 //! Floor 6: the verbs. Each prints text for a person, or one JSON document with `--json`.
 
+mod doctor;
 mod init;
 pub mod lab;
 mod show;
@@ -75,6 +76,8 @@ enum Verb {
     Schema,
     /// Tell how everything is: exit 0 good, 1 degraded
     Status,
+    /// Look for what hinders the gateway, the likely cause first, with evidence and fix: exit 0 good, 1 degraded
+    Doctor,
     /// List the live leases
     Leases,
     /// List every device that is configured, leased to or seen
@@ -126,6 +129,7 @@ pub fn main() -> ExitCode {
         Verb::Check { file } => verbs::check(&common, file.as_deref()),
         Verb::Schema => verbs::schema(),
         Verb::Status => verbs::status(&common),
+        Verb::Doctor => doctor::run(&common),
         Verb::Leases => verbs::leases(&common),
         Verb::Hosts => verbs::hosts(&common),
         Verb::Rules => verbs::rules(&common),
