@@ -11,12 +11,16 @@ mod change;
 mod clients;
 #[path = "lab/crash.rs"]
 mod crash;
+#[path = "lab/doctor.rs"]
+mod doctor;
 #[path = "lab/faults.rs"]
 mod faults;
 #[path = "lab/follow.rs"]
 mod follow;
 #[path = "lab/namespaces.rs"]
 mod namespaces;
+#[path = "lab/others.rs"]
+mod others;
 #[path = "lab/reach.rs"]
 mod reach;
 #[path = "lab/uplink.rs"]

@@ -107,7 +107,10 @@ fn parse(listing: &Value, texts: &HashMap<(String, String, u64), String>) -> (Ve
         let shown = shown.cloned().unwrap_or_default();
         let here = |chain: &&mut Chain| chain.family == family && chain.table == table && chain.name == name;
         if let Some(chain) = chains.iter_mut().find(here) {
-            chain.rules.extend(rules(expressions, &shown));
+            let read = rules(expressions, &shown);
+            // Ours are counted and not walked: one rule is one.
+            let kept = if chain.is_ours() { 1 } else { read.len() };
+            chain.rules.extend(read.into_iter().take(kept));
         }
     }
     (chains, opaque)

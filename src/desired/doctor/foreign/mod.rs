@@ -42,7 +42,7 @@ pub(super) fn vetoes(config: &Config, facts: &Facts) -> Finding {
     }
     if !bad.is_empty() {
         let evidence =
-            bad.into_iter().map(|(ruling, packets)| format!("{ruling} refuses {}", packets.join("; "))).collect();
+            bad.into_iter().map(|(ruling, packets)| format!("{ruling} refuses {}", some(&packets))).collect();
         return Finding { name: NAME.to_owned(), verdict: super::Verdict::Bad, evidence, fix: fixes };
     }
     let mut doubtful: Vec<(String, Vec<String>)> = Vec::new();
@@ -54,10 +54,7 @@ pub(super) fn vetoes(config: &Config, facts: &Facts) -> Finding {
     match doubtful.first() {
         Some((ruling, packets)) => Finding::unknown(
             NAME,
-            format!(
-                "{ruling} may refuse {}; its rules have conditions that only the kernel can judge",
-                packets.join("; ")
-            ),
+            format!("{ruling} may refuse {}; its rules have conditions that only the kernel can judge", some(packets)),
         ),
         None => Finding::good(NAME, presence(chains)),
     }
@@ -68,6 +65,16 @@ fn tell(told: &mut Vec<(String, Vec<String>)>, packet: &Packet, ruling: &Ruling)
     match told.iter_mut().find(|(known, _)| *known == words) {
         Some((_, packets)) => packets.push(packet),
         None => told.push((words, vec![packet])),
+    }
+}
+
+/// The first few, for a reader.
+fn some(packets: &[String]) -> String {
+    const FEW: usize = 4;
+    let shown = packets.iter().take(FEW).cloned().collect::<Vec<_>>().join("; ");
+    match packets.len().checked_sub(FEW) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown}; and {more} more"),
     }
 }
 

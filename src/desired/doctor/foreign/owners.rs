@@ -72,6 +72,28 @@ fn by_chain(name: &str) -> Option<Owner> {
     begins.into_iter().find(|(begin, _)| name.starts_with(begin)).map(|(_, owner)| owner)
 }
 
+/// What narrows a fix: answers alone, and from outside one port of one host.
+fn iptables_words(packet: &Packet) -> String {
+    if packet.reply {
+        return " -m conntrack --ctstate RELATED,ESTABLISHED".to_owned();
+    }
+    match packet.service().split_once('/') {
+        Some((protocol, port)) if packet.is_from_outside() => {
+            format!(" -d {} -p {protocol} --dport {port}", packet.destination)
+        }
+        _ => String::new(),
+    }
+}
+
+fn ufw_words(packet: &Packet) -> String {
+    match packet.service().split_once('/') {
+        Some((protocol, port)) if packet.is_from_outside() => {
+            format!(" to {} port {port} proto {protocol}", packet.destination)
+        }
+        _ => String::new(),
+    }
+}
+
 impl Owner {
     fn name(self) -> &'static str {
         match self {
@@ -92,15 +114,17 @@ impl Owner {
     pub fn fixes(self, packet: &Packet) -> Vec<String> {
         let (input, output) = (packet.input.as_deref(), packet.output.as_deref());
         match (self, input, output) {
-            // Docker's own place for the rules of others: it never rewrites this chain. An answer needs the same, so it is one pair.
+            // ufw and firewalld let answers through by themselves.
+            (Ufw | Firewalld, ..) if packet.reply => Vec::new(),
+            // Docker's own place for the rules of others: it never rewrites this chain.
             (Docker, Some(input), Some(output)) => vec![
-                format!("Docker: iptables -I DOCKER-USER -i {input} -o {output} -j ACCEPT"),
+                format!("Docker: iptables -I DOCKER-USER -i {input} -o {output}{} -j ACCEPT", iptables_words(packet)),
                 "Docker, for good: `\"iptables\": false` in /etc/docker/daemon.json where no port is published; else the lines above in a \
                  unit that runs after docker.service"
                     .to_owned(),
             ],
             (Ufw, Some(input), Some(output)) => vec![
-                format!("ufw: ufw route allow in on {input} out on {output}"),
+                format!("ufw: ufw route allow in on {input} out on {output}{}", ufw_words(packet)),
                 "ufw, for good: ufw disable (labgate filters what it would)".to_owned(),
             ],
             (Ufw, Some(input), None) => vec![
@@ -112,7 +136,7 @@ impl Owner {
                 "firewalld, for good: systemctl disable --now firewalld (labgate filters what it would)".to_owned(),
             ],
             (Iptables, Some(input), Some(output)) => {
-                vec![format!("iptables: iptables -I FORWARD -i {input} -o {output} -j ACCEPT, or take that rule out")]
+                vec![format!("iptables: iptables -I FORWARD -i {input} -o {output}{} -j ACCEPT, or take that rule out", iptables_words(packet))]
             }
             (Iptables, Some(input), None) => vec![format!("iptables: iptables -I INPUT -i {input} -j ACCEPT, or take that rule out")],
             (Nft, ..) => vec![

@@ -42,7 +42,7 @@ pub(super) struct Packet {
     /// Its destination port.
     pub port: u16,
     /// Whether it answers.
-    reply: bool,
+    pub reply: bool,
     /// Whether it is for this machine, as far as the packet itself says.
     pub local: bool,
 }
@@ -61,6 +61,11 @@ impl Packet {
             _ => return "icmp".to_owned(),
         };
         format!("{name}/{}", self.port)
+    }
+
+    /// Whether a machine of the internet opens this connection: what is permitted then is one port of one host.
+    pub fn is_from_outside(&self) -> bool {
+        self.source == OUTSIDE && !self.reply
     }
 
     /// Its answer, on the way back.
