@@ -73,8 +73,9 @@ systemd-test: ## run the units under a live systemd, in a container of its own (
 fuzz: ## every fuzz target for a minute each (needs cargo-fuzz and a nightly toolchain)
 	@scripts/fuzz
 
-nightly: ## everything that is too long for `make test`: docker-test, systemd-test, fuzz
-	$(MAKE) --no-print-directory test
+nightly: ## everything that is too long for `make test`: the long forms of tests, docker-test, systemd-test, fuzz
+	scripts/install-deps docker
+	LABGATE_NIGHTLY=1 $(MAKE) --no-print-directory test
 	scripts/docker-test
 	scripts/systemd-test
 	scripts/fuzz

@@ -1,6 +1,6 @@
 //! Beside the firewalls of others, the real ones: what they refuse, what the doctor says of it, and that its own fixes let it pass.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use labgate::cli::lab::{HostSpec, Lab, Outcome, PATIENCE};
@@ -20,10 +20,10 @@ fn reaches(lab: &Lab, target: &str) -> bool {
     lab.host("laptop").expect("laptop").connect(target).expect("an attempt").outcome == Outcome::Connected
 }
 
-fn other_firewalls(lab: &Lab) -> Value {
+fn check(lab: &Lab, name: &str) -> Value {
     let document = lab.ask(&["doctor"]).expect("doctor");
     let checks = document["checks"].as_array().expect("checks");
-    checks.iter().find(|check| check["name"] == "other firewalls").expect("the check").clone()
+    checks.iter().find(|check| check["name"] == name).expect("the check").clone()
 }
 
 /// The commands among the fixes: `TOOL: COMMAND`.
@@ -60,13 +60,13 @@ fn ufw_refuses_until_it_is_told_what_the_doctor_says() {
     let ufw = Ufw(&lab);
     ufw.run("ufw --force enable");
     assert!(!reaches(&lab, "198.51.100.80:80"), "ufw refuses what it was not told of");
-    let found = other_firewalls(&lab);
+    let found = check(&lab, "other firewalls");
     assert_eq!(found["verdict"], "bad", "{found:#}");
     let commands = commands(&found, "ufw");
     assert!(commands.contains(&"ufw route allow in on eth1 out on eth0".to_owned()), "{found:#}");
     assert!(commands.contains(&"ufw allow in on eth1".to_owned()), "{found:#}");
     commands.iter().for_each(|command| drop(ufw.run(command)));
-    let found = other_firewalls(&lab);
+    let found = check(&lab, "other firewalls");
     assert_eq!(found["verdict"], "good", "{found:#}");
     assert!(reaches(&lab, "198.51.100.80:80"));
     assert_eq!(dig(&lab.host("laptop").expect("laptop"), &["@192.168.1.1", "nas.home.arpa"]), "192.168.1.10");
@@ -84,51 +84,70 @@ fn legacy_iptables_are_seen_too() {
         return skip(&format!("this kernel has no legacy tables: {error:#}"));
     }
     assert!(!reaches(&lab, "198.51.100.80:80"));
-    let found = other_firewalls(&lab);
+    let found = check(&lab, "other firewalls");
     assert!(found["evidence"].to_string().contains("table legacy filter, chain FORWARD"), "{found:#}");
     // The table of the old interface takes the old program.
     for command in commands(&found, "iptables") {
         let command = command.split(", or ").next().expect("a command").replace("iptables -I", "iptables-legacy -I");
         router.run(&["sh", "-ec", &command]).expect("the fix");
     }
-    assert_eq!(other_firewalls(&lab)["verdict"], "good");
+    assert_eq!(check(&lab, "other firewalls")["verdict"], "good");
     assert!(reaches(&lab, "198.51.100.80:80"));
 }
 
 /// A Docker daemon in the gateway's network; its end is the test's.
-struct Docker<'a>(&'a Lab, Child);
+struct Docker {
+    folder: PathBuf,
+    daemon: Child,
+}
 
-impl<'a> Docker<'a> {
-    fn start(lab: &'a Lab) -> Self {
-        let work = lab.work().join("docker");
-        std::fs::create_dir(&work).expect("a folder");
-        let work = work.display();
+impl Docker {
+    fn start(lab: &Lab) -> Self {
+        let folder = lab.work().join("docker");
+        std::fs::create_dir(&folder).expect("a folder");
         let words = format!(
             "exec nsenter --net={} dockerd --host unix://{work}/docker.sock --data-root {work}/data --exec-root {work}/exec \
              --pidfile {work}/pid >{work}/log 2>&1",
-            lab.router().expect("the gateway").net_path().display()
+            lab.router().expect("the gateway").net_path().display(),
+            work = folder.display(),
         );
-        let child = Command::new("sh").args(["-ec", &words]).stdin(Stdio::null()).spawn().expect("dockerd");
-        let docker = Docker(lab, child);
-        eventually("Docker's daemon is there", 60, || docker.say(&["version"]).status.success());
+        let daemon = Command::new("sh").args(["-ec", &words]).stdin(Stdio::null()).spawn().expect("dockerd");
+        let docker = Docker { folder, daemon };
+        eventually("Docker's daemon is there", 60, || docker.output(&["version"]).status.success());
         docker
     }
 
-    fn say(&self, words: &[&str]) -> std::process::Output {
-        let host = format!("unix://{}/docker/docker.sock", self.0.work().display());
+    fn output(&self, words: &[&str]) -> std::process::Output {
+        let host = format!("unix://{}/docker.sock", self.folder.display());
         Command::new("docker").args(["--host", &host]).args(words).output().expect("docker")
     }
-}
 
-impl Drop for Docker<'_> {
-    fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(self.1.id().cast_signed());
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        let _ = self.1.wait();
+    #[track_caller]
+    fn run(&self, words: &[&str]) {
+        let output = self.output(words);
+        assert!(output.status.success(), "docker {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// An image that can sleep: this machine's program with its libraries.
+    fn make_image(&self) {
+        let tar = self.folder.join("image.tar");
+        let script = "tar -chf \"$0\" /bin/sleep $(ldd /bin/sleep | grep -o '/[^ ]*') 2>/dev/null";
+        let made = Command::new("sh").args(["-ec", script]).arg(&tar).status().expect("tar");
+        assert!(made.success());
+        self.run(&["import", &tar.to_string_lossy(), "sleeper"]);
     }
 }
 
-/// A Docker daemon that is started before the gateway switches forwarding on, and lets nothing but its own containers through.
+impl Drop for Docker {
+    fn drop(&mut self) {
+        self.output(&["rm", "--force", "published"]);
+        let pid = nix::unistd::Pid::from_raw(self.daemon.id().cast_signed());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.daemon.wait();
+    }
+}
+
+/// A Docker daemon that is started before the gateway switches forwarding on lets nothing but its own containers through.
 #[test]
 fn docker_refuses_until_it_is_told_what_the_doctor_says() {
     if std::env::var_os("LABGATE_NIGHTLY").is_none() {
@@ -138,23 +157,31 @@ fn docker_refuses_until_it_is_told_what_the_doctor_says() {
         return skip("needs root and docker.io");
     }
     let mut lab = Lab::lay(options().home(home([laptop(), web1()]))).expect("the lab is laid");
-    {
-        let docker = Docker::start(&lab);
-        let rules = lab.router().expect("the gateway").run(&["iptables-save"]).expect("its rules");
-        assert!(rules.contains(":FORWARD DROP") && rules.contains("-A FORWARD -j DOCKER-USER"), "{rules}");
-        assert!(docker.say(&["info"]).status.success());
-    }
+    let docker = Docker::start(&lab);
     lab.start_gateway().expect("the gateway");
     lab.start_clients().expect("leases");
     assert!(!reaches(&lab, "198.51.100.80:80"), "Docker's policy refuses what is not its own");
-    let found = other_firewalls(&lab);
+    let found = check(&lab, "other firewalls");
     assert_eq!(found["verdict"], "bad", "{found:#}");
     assert!(found["evidence"].to_string().contains("chain FORWARD (priority 0), policy drop"), "{found:#}");
     let commands = commands(&found, "Docker");
     assert!(commands.contains(&"iptables -I DOCKER-USER -i eth1 -o eth0 -j ACCEPT".to_owned()), "{found:#}");
     let router = lab.router().expect("the gateway");
     commands.iter().for_each(|command| drop(router.run(&["sh", "-ec", command]).expect("the fix")));
-    let found = other_firewalls(&lab);
+    let found = check(&lab, "other firewalls");
     assert_eq!(found["verdict"], "good", "{found:#}");
+    assert!(reaches(&lab, "198.51.100.80:80"));
+
+    docker.make_image();
+    docker.run(&["run", "--detach", "--name", "published", "--publish", "443:80", "sleeper", "/bin/sleep", "600"]);
+    let found = check(&lab, "other translations");
+    assert_eq!(found["verdict"], "bad", "{found:#}");
+    assert!(found["evidence"].to_string().contains("the forwarded port tcp/443"), "{found:#}");
+    assert!(found["fix"].to_string().contains("publish another port than tcp/443"), "{found:#}");
+    docker.run(&["rm", "--force", "published"]);
+    docker.run(&["run", "--detach", "--name", "published", "--publish", "8443:80", "sleeper", "/bin/sleep", "600"]);
+    for name in ["other translations", "other firewalls"] {
+        assert_eq!(check(&lab, name)["verdict"], "good", "a published port that is no forward's is nobody's business");
+    }
     assert!(reaches(&lab, "198.51.100.80:80"));
 }
