@@ -19,6 +19,8 @@ mod faults;
 mod follow;
 #[path = "lab/namespaces.rs"]
 mod namespaces;
+#[path = "lab/names.rs"]
+mod names;
 #[path = "lab/others.rs"]
 mod others;
 #[path = "lab/reach.rs"]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::pictures::Pictures;
-use crate::config::{self, Config, Source};
+use crate::config::{Config, Source};
 use crate::desired;
 use crate::dns;
 use crate::firewall::Policy;
@@ -62,7 +62,7 @@ pub fn load(path: &Path) -> Result<Loaded, String> {
 /// # Errors
 /// All problems, rendered.
 pub fn check(sources: Vec<Source>) -> Result<Loaded, String> {
-    let checked = config::check(&sources);
+    let checked = desired::check(&sources);
     let rendered = |last: String| format!("{}\n\n{last}", checked.report.render(false).trim_end());
     let Some(config) = &checked.config else { return Err(rendered(checked.report.refusal())) };
     let mut warnings = if checked.report.warnings > 0 { rendered(checked.report.summary()) } else { String::new() };
@@ -108,7 +108,7 @@ async fn put_into_effect(pictures: &Arc<Pictures>, loaded: Loaded) -> Outcome {
     let same_config = **pictures.config.borrow() == *config;
     if !same_config {
         let policy = Policy::compile(&config);
-        let hosts = desired::host_addresses(&config, &pictures.bindings.borrow());
+        let hosts = desired::host_addresses(&config, &pictures.bindings.borrow(), &pictures.resolved.borrow());
         let text = desired::ruleset(&policy).text(&desired::elements(&policy, &hosts));
         if let Err(error) = nft::check(&text).await {
             return Outcome::Rejected {

@@ -2,11 +2,16 @@
 
 pub mod doctor;
 pub mod network;
+pub mod plan;
+mod lock_out;
 mod hosts;
 mod ruleset;
 mod elements;
+mod check;
 pub mod names;
 
+pub use check::check;
 pub use elements::{elements, elements_after};
-pub use hosts::{host_addresses, hosts_moved};
+pub use hosts::{host_addresses, hosts_moved, names_moved};
+pub use lock_out::{LockOut, lock_out};
 pub use ruleset::ruleset;

@@ -6,14 +6,12 @@ use super::HostAddresses;
 
 /// `web -> db tcp/5432`, as it stands in the file.
 pub fn describe_rule(config: &Config, rule: &Rule) -> String {
-    let ends = |ends: &[Endpoint]| ends.iter().map(|end| endpoint(config, end)).collect::<Vec<_>>().join(", ");
-    let services = |services: &[Service]| services.iter().map(service).collect::<Vec<_>>().join(", ");
-    let mut words = format!("{} -> {}", ends(&rule.from), ends(&rule.to));
+    let mut words = format!("{} -> {}", endpoints(config, &rule.from), endpoints(config, &rule.to));
     if !rule.services.is_empty() {
-        words = format!("{words} {}", services(&rule.services));
+        words = format!("{words} {}", describe_services(&rule.services));
     }
     if !rule.except.is_empty() {
-        words = format!("{words} except {}", services(&rule.except));
+        words = format!("{words} except {}", describe_services(&rule.except));
     }
     rule.name.as_ref().map_or(words.clone(), |name| format!("{words} ({name})"))
 }
@@ -29,11 +27,22 @@ pub fn describe_forward(config: &Config, addresses: &HostAddresses, forward: &Po
     forward.name.as_ref().map_or(words.clone(), |name| format!("{words} ({name})"))
 }
 
+/// `lan, nas`.
+pub(super) fn endpoints(config: &Config, ends: &[Endpoint]) -> String {
+    ends.iter().map(|end| endpoint(config, end)).collect::<Vec<_>>().join(", ")
+}
+
+/// `tcp/443, icmp`.
+pub(super) fn describe_services(services: &[Service]) -> String {
+    services.iter().map(service).collect::<Vec<_>>().join(", ")
+}
+
 fn endpoint(config: &Config, end: &Endpoint) -> String {
     match end {
         Endpoint::Network(index) => config.networks[*index].name.to_string(),
         Endpoint::Host(index) => config.hosts[*index].name.to_string(),
         Endpoint::Group(index) => config.groups[*index].name.to_string(),
+        Endpoint::Name(index) => config.outside_names[*index].name.to_string(),
         Endpoint::Internet => "internet".to_owned(),
         Endpoint::Router => "router".to_owned(),
         Endpoint::Cidr(net) if net.prefix_len() == net.max_prefix_len() => net.addr().to_string(),

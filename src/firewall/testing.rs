@@ -8,7 +8,7 @@ use crate::model::DomainName;
 
 /// A place in the file.
 pub fn place(line: u32) -> Place {
-    Place { file: "labgate.toml".into(), line }
+    Place { file: "labgate.toml".into(), line, stretch: Stretch::default() }
 }
 
 /// A network called `name` on `interface` with `address`.
@@ -43,6 +43,11 @@ pub fn host(name: &str, ip: Option<[u8; 4]>) -> Host {
         network: None,
         place: place(20),
     }
+}
+
+/// An outside name.
+pub fn outside_name(name: &str) -> OutsideName {
+    OutsideName { name: DomainName::parse(name).unwrap(), place: place(30) }
 }
 
 /// A rule at a line.
@@ -86,6 +91,7 @@ pub fn config() -> Config {
         networks: vec![network("lan", "eth1", "192.168.1.1/24"), network("iot", "eth1.20", "192.168.20.1/24")],
         hosts: Vec::new(),
         groups: Vec::new(),
+        outside_names: Vec::new(),
         dns: Dns {
             upstreams: Vec::new(),
             forward: Vec::new(),

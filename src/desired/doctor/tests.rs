@@ -32,7 +32,7 @@ fn own_chains(config: &Config) -> Vec<Chain> {
         .map(|chain| Chain {
             family: "inet".to_owned(),
             table: "labgate".to_owned(),
-            name: chain.name.to_owned(),
+            name: chain.name.to_string(),
             base: base.filter(|_| chain.hook.is_some()),
             rules: chain.rules.iter().map(rule).collect(),
         })

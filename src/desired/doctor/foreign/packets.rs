@@ -246,7 +246,8 @@ fn resolve(config: &Config, endpoint: &Endpoint) -> Vec<End> {
             .flat_map(|group| &group.members)
             .flat_map(|end| resolve(config, end))
             .collect(),
-        Endpoint::Internet => outside(config).into_iter().collect(),
+        // An outside name stands for machines beyond the uplink.
+        Endpoint::Internet | Endpoint::Name(_) => outside(config).into_iter().collect(),
         Endpoint::Router | Endpoint::Cidr(_) => Vec::new(),
     }
 }
