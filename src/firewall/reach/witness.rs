@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{
-    FAMILY, FROM_LOWER, FROM_SIDE, FROM_UPPER, GATEWAY, INTERNET, IPV6, LEASED, NAMED, PUBLIC, Point, ROUTER, Range, Reach,
-    SERVICE, Set, Space, TO_LOWER, TO_SIDE, TO_UPPER,
+    FAMILY, FROM_LOWER, FROM_SIDE, FROM_UPPER, GATEWAY, INTERNET, IPV6, LEASED, NAMED, PUBLIC, Point, ROUTER, Range,
+    Reach, SERVICE, Set, Space, TO_LOWER, TO_SIDE, TO_UPPER,
 };
 use crate::firewall::permissions::{ICMP, ICMPV6, TCP, UDP};
 use crate::firewall::policy::Verdict;
