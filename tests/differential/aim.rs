@@ -91,6 +91,7 @@ fn at(random: &mut Random, home: &Home, places: &Places, end: End, ipv6: bool) -
         End::Internet => pick(random, &places.on(home, Side::Internet, ipv6)),
         End::Router => pick(random, &places.on(home, Side::Router, ipv6)),
         End::Host(host) => home.around.hosts.get(host).map(IpAddr::V4),
+        End::Name(name) => pick(random, home.around.hosts.of_name(name)).map(IpAddr::V4),
         End::Cidr4(net) => pick(random, &within(net.into())),
         End::Cidr6(net) => pick(random, &within(net.into())),
     }
