@@ -9,6 +9,8 @@ mod bridge;
 mod change;
 #[path = "lab/clients.rs"]
 mod clients;
+#[path = "lab/counters.rs"]
+mod counters;
 #[path = "lab/crash.rs"]
 mod crash;
 #[path = "lab/doctor.rs"]

@@ -10,8 +10,10 @@ pub mod control;
 pub mod last_good;
 pub mod logging;
 mod reconcile;
+mod usage;
 pub mod reload;
 mod run;
+pub mod counted;
 pub mod views;
 
 pub use pictures::{Paths, Pictures};

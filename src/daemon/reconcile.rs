@@ -127,11 +127,18 @@ impl Kernel {
         }
         let hosts = wish.hosts();
         let elements = desired::elements_after(policy, &self.elements, &self.hosts, &hosts);
-        let changes = SetElements::difference(&self.elements, &elements);
-        if let Err(error) = self.change(&changes) {
-            tracing::warn!("set elements could not be changed alone, replacing the table: {error:#}");
-            return self.replace(pictures, wish).await;
+        let mut changes = SetElements::difference(&self.elements, &elements);
+        let mut meter = pictures.meter.lock().await;
+        meter.begin(&mut changes);
+        match self.change(&changes) {
+            Ok(last) => meter.followed(&changes, &last),
+            Err(error) => {
+                drop(meter);
+                tracing::warn!("set elements could not be changed alone, replacing the table: {error:#}");
+                return self.replace(pictures, wish).await;
+            }
         }
+        drop(meter);
         tracing::debug!(changes = changes.len(), "set elements follow leases and names");
         (self.bindings, self.resolved) = (wish.bindings, wish.resolved);
         (self.hosts, self.elements) = (hosts, Arc::new(elements));
@@ -142,7 +149,8 @@ impl Kernel {
         Ok(())
     }
 
-    fn change(&mut self, changes: &[ElementChange]) -> anyhow::Result<()> {
+    /// Tells what the elements that went had counted.
+    fn change(&mut self, changes: &[ElementChange]) -> anyhow::Result<Counters> {
         if self.channel.is_none() {
             self.channel = Some(Elements::open()?);
         }
@@ -153,23 +161,22 @@ impl Kernel {
         changed
     }
 
-    /// What the elements of the standing table have counted, to go on in the next one. A table without counters is better than none.
-    fn counters() -> Counters {
-        let counters = Elements::open().and_then(|mut channel| channel.counters());
-        counters.inspect_err(|error| tracing::debug!("counters begin at zero: {error:#}")).unwrap_or_default()
-    }
-
     async fn replace(&mut self, pictures: &Pictures, wish: Wish) -> anyhow::Result<()> {
         let hosts = wish.hosts();
         let Wish { config, bindings, resolved } = wish;
         let policy = Policy::compile(&config);
         let elements = Arc::new(desired::elements(&policy, &hosts));
-        let text = desired::ruleset(&policy).text_with(&elements, &Self::counters());
+        let ruleset = desired::ruleset(&policy);
+        let mut meter = pictures.meter.lock().await;
+        let planned = meter.plan(&policy, &elements);
+        let text = ruleset.text_with(&elements, &planned.counters());
         if let Err(error) = nft::apply(&text).await {
             let refused = Some((config, format!("error: {error:#}")));
             pictures.applied.send_modify(|applied| applied.refused = refused);
             return Err(error);
         }
+        meter.replaced(&policy, planned);
+        drop(meter);
         pictures.applied.send_replace(Applied {
             config: Some(config.clone()),
             refused: None,

@@ -19,6 +19,7 @@ pub mod resolved_names;
 pub mod sysctl;
 pub mod uplink_lease;
 pub mod uplink_socket;
+pub mod usage_store;
 pub mod vendors;
 pub mod watch;
 pub mod dns_socket;
