@@ -7,11 +7,15 @@ pub mod dns;
 pub mod forwarder;
 pub mod uplink;
 pub mod control;
-mod last_good;
 pub mod logging;
 mod reconcile;
-pub mod reload;
+pub mod change;
+pub mod pending;
+pub mod prepare;
+pub mod standing;
+pub mod revisions;
 mod run;
+mod start;
 pub mod views;
 
 pub use pictures::{Paths, Pictures};

@@ -16,7 +16,7 @@ use super::keys;
 use super::names::Names;
 use super::source::{At, Span};
 use super::tree::{Node, Table, Value};
-use super::types::{Config, Gateway, Log, Wan, WanAddress};
+use super::types::{Apply, Config, Gateway, Log, Wan, WanAddress};
 use super::values::{self, shown};
 use crate::model::DomainName;
 
@@ -63,6 +63,7 @@ pub(super) fn config(context: &mut Context, root: &Table) -> Option<Config> {
         .collect();
     cross::forwards(context, &forwards, &hosts, wan.is_some());
     let log = log(context, fields);
+    let apply = apply(context, fields);
     if context.errors() > 0 {
         return None;
     }
@@ -77,6 +78,7 @@ pub(super) fn config(context: &mut Context, root: &Table) -> Option<Config> {
         firewall,
         forwards: forwards.into_iter().map(|draft| draft.value).collect(),
         log,
+        apply,
     })
 }
 
@@ -228,4 +230,14 @@ fn log(context: &mut Context, fields: Fields<'_>) -> Log {
         };
     }
     log
+}
+
+fn apply(context: &mut Context, fields: Fields<'_>) -> Apply {
+    let Some(table) = read(context, fields, "apply", |context, node| context.table(node, "apply")) else {
+        return Apply::default();
+    };
+    let fields = context.fields(table, &keys::APPLY, "apply");
+    Apply {
+        confirm: read(context, fields, "confirm", |context, node| context.duration(node, "confirm", values::confirm)),
+    }
 }
