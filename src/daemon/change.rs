@@ -78,14 +78,20 @@ pub enum Outcome {
     },
 }
 
-/// Makes a change. One at a time.
+/// Makes a change. One at a time, and to its end even if the one who asked goes away.
 pub async fn change(pictures: &Arc<Pictures>, change: Change) -> Outcome {
+    let pictures = pictures.clone();
+    let done = tokio::spawn(async move { to_its_end(&pictures, change).await }).await;
+    done.unwrap_or_else(|_| Outcome::Rejected { reason: "error: the change died; the log says why".to_owned() })
+}
+
+async fn to_its_end(pictures: &Arc<Pictures>, change: Change) -> Outcome {
     let _alone = pictures.changing.lock().await;
     let from_file = matches!(change.texts, Texts::File);
     let about = format!("{}, {}", change.how, change.who);
     let outcome = attempt(pictures, change).await.unwrap_or_else(|reason| Outcome::Rejected { reason });
     match &outcome {
-        Outcome::Unchanged { .. } => tracing::info!("what is wished is already running ({about})"),
+        Outcome::Unchanged { .. } => tracing::info!("nothing changes ({about})"),
         Outcome::Applied { revision, warnings, waiting, .. } => {
             let wait = waiting.as_ref().map_or(String::new(), |waiting| format!("; {waiting}"));
             let warnings = if warnings.is_empty() { String::new() } else { format!("\n{warnings}") };

@@ -117,6 +117,13 @@ pub async fn revert(pictures: &Arc<Pictures>, caller: &Caller) -> Result<Outcome
 /// Publishes the base again: every part follows by what differs, so only what the change touched is touched. `when_over`: only where its time
 /// has run out by now, for somebody may have confirmed it in the meantime.
 async fn take_back(pictures: &Arc<Pictures>, why: &str, when_over: bool) -> Result<Outcome, String> {
+    let (pictures, why) = (pictures.clone(), why.to_owned());
+    // To its end, even if the one who asked goes away.
+    let done = tokio::spawn(async move { to_the_base(&pictures, &why, when_over).await }).await;
+    done.unwrap_or_else(|_| Err("it died; the log says why".to_owned()))
+}
+
+async fn to_the_base(pictures: &Arc<Pictures>, why: &str, when_over: bool) -> Result<Outcome, String> {
     let _alone = pictures.changing.lock().await;
     let standing = pictures.standing.borrow().clone();
     let now = clock::moment();

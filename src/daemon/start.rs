@@ -46,12 +46,22 @@ pub async fn first(paths: &Paths) -> anyhow::Result<First> {
         (Ok(sources), ran) => match (new_text(&history, sources, ran.as_ref(), now).await, ran) {
             (Ok((standing, loaded)), _) => (loaded, standing, None),
             (Err(reason), Some((standing, loaded))) => (loaded, standing, Some(reason)),
-            (Err(reason), None) => anyhow::bail!("{reason}"),
+            (Err(reason), None) => newest(&history, reason)?,
         },
         (Err(error), Some((standing, loaded))) => (loaded, standing, Some(format!("error: {error}"))),
-        (Err(error), None) => anyhow::bail!("error: {error}"),
+        (Err(error), None) => newest(&history, format!("error: {error}"))?,
     };
     Ok(First { loaded, standing, rejected, file: lying })
+}
+
+/// The file cannot be used and nobody knows what ran: the newest revision that can be used is better than none.
+fn newest(history: &History, reason: String) -> anyhow::Result<(Loaded, Standing, Option<String>)> {
+    let confirmed = history.numbers().last().copied();
+    let found = confirmed.and_then(|confirmed| what_ran(history, Record { confirmed, ..Record::default() }));
+    match found {
+        Some((standing, loaded)) => Ok((loaded, standing, Some(reason))),
+        None => anyhow::bail!("{reason}"),
+    }
 }
 
 /// Takes back what nobody confirmed while nobody was there to take it back.

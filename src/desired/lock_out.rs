@@ -41,7 +41,8 @@ pub fn lock_out(config: &Config, policy: &Policy, hosts: &HostAddresses) -> Opti
         let (first, last) = (u32::from(network.address.network()), u32::from(network.address.broadcast()));
         let step = ((last - first) / LOOKED_AT).max(1);
         let others = (first + 1..last).step_by(step as usize).map(Ipv4Addr::from);
-        let asked = std::iter::once(Party::Network(index)).chain(named.chain(others).map(Party::Address));
+        let others = named.chain(others).filter(|address| *address != network.router());
+        let asked = std::iter::once(Party::Network(index)).chain(others.map(Party::Address));
         for from in asked {
             let explanation = firewall::explain(policy, hosts, &knock(from, &network.name));
             if explanation.allowed {

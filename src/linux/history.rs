@@ -177,12 +177,16 @@ impl History {
 
     /// Throws the oldest away where there are too many, never one that the record needs. Gives the numbers that went.
     pub fn prune(&self, record: &Record) -> Vec<u64> {
+        self.prune_to(record, MOST_REVISIONS, MOST_OCTETS)
+    }
+
+    fn prune_to(&self, record: &Record, most: usize, most_octets: u64) -> Vec<u64> {
         let size = |number: &u64| std::fs::metadata(self.path(*number)).map_or(0, |meta| meta.len());
         let numbers = self.numbers();
         let (mut count, mut octets) = (numbers.len(), numbers.iter().map(size).sum::<u64>());
         let mut gone = Vec::new();
         for number in numbers {
-            if count <= MOST_REVISIONS && octets <= MOST_OCTETS {
+            if count <= most && octets <= most_octets {
                 break;
             }
             let length = size(&number);
@@ -292,20 +296,13 @@ mod tests {
     fn the_oldest_go_and_the_base_stays() {
         let state = tempfile::tempdir().unwrap();
         let history = open(state.path());
-        let last = MOST_REVISIONS as u64 + 3;
-        let one = revision(1, "a");
-        for number in 1..=last {
-            // Without the syncs of `keep`, which this is not about.
-            std::fs::write(history.path(number), serde_json::to_vec(&Revision { number, ..one.clone() }).unwrap())
-                .unwrap();
+        for number in 1..=8 {
+            history.keep(&revision(number, "a")).unwrap();
         }
-        assert_eq!(history.prune(&stands(1)), [2, 3, 4]);
-        assert_eq!((history.numbers().len(), history.numbers()[0]), (MOST_REVISIONS, 1));
-        let large = "x".repeat(30 << 20);
-        history.keep(&revision(last + 1, &large)).unwrap();
-        history.keep(&revision(last + 2, &large)).unwrap();
-        history.keep(&revision(last + 3, &large)).unwrap();
-        assert!(history.prune(&stands(last + 3)).contains(&(last + 1)), "64 MB are enough");
-        assert_eq!(history.numbers().last(), Some(&(last + 3)));
+        assert_eq!(history.prune_to(&stands(1), 5, MOST_OCTETS), [2, 3, 4]);
+        assert_eq!(history.numbers(), [1, 5, 6, 7, 8]);
+        history.keep(&revision(9, &"x".repeat(10_000))).unwrap();
+        assert_eq!(history.prune_to(&stands(6), MOST_REVISIONS, 10_000), [1, 5, 7, 8, 9]);
+        assert_eq!(history.numbers(), [6], "however large, what stays is never thrown away");
     }
 }
