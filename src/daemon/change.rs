@@ -111,10 +111,19 @@ async fn to_its_end(pictures: &Arc<Pictures>, change: Change) -> Outcome {
 async fn attempt(pictures: &Arc<Pictures>, change: Change) -> Result<Outcome, String> {
     let standing = pictures.standing.borrow().clone();
     let sources = gather(pictures, &change.texts).await?;
-    if change.how == How::Edit && *sources == *standing.seen {
-        // No wish: a hosts file has changed, or the file is back at what it was.
+    let history = History::open(&pictures.paths.state).history;
+    if change.how == How::Edit
+        && let Some(after) = no_wish(&standing, &sources)
+    {
+        if after.record != standing.record
+            && let Err(error) = history.stand(&after.record)
+        {
+            tracing::warn!("what the file says cannot be written down: {error}");
+        }
         refresh_hosts(pictures).await;
-        return unchanged(pictures, &standing, String::new());
+        let waiting = after.waiting(&clock::moment());
+        pictures.standing.send_replace(Arc::new(after));
+        return Ok(Outcome::Unchanged { warnings: String::new(), waiting, install: None });
     }
     let loaded = prepare::check_aside(sources).await?;
     let same = **pictures.config.borrow() == loaded.config;
@@ -131,7 +140,6 @@ async fn attempt(pictures: &Arc<Pictures>, change: Change) -> Result<Outcome, St
         confirm: change.confirm.or(loaded.config.apply.confirm),
         same,
     };
-    let history = History::open(&pictures.paths.state).history;
     if same {
         return rewrite(pictures, &history, &standing, &entry, loaded);
     }
@@ -174,18 +182,23 @@ async fn gather(pictures: &Arc<Pictures>, texts: &Texts) -> Result<Vec<Source>, 
     found.unwrap_or_else(|_| Err("error: the files could not be read".to_owned()))
 }
 
-fn unchanged(pictures: &Pictures, standing: &Standing, warnings: String) -> Result<Outcome, String> {
-    let install = to_install(pictures, standing);
-    Ok(Outcome::Unchanged { warnings, waiting: standing.waiting(&clock::moment()), install })
+/// What stands where a saved file is no new wish: only a hosts file has changed, the file is back at what it said, or we wrote it.
+fn no_wish(standing: &Standing, sources: &[Source]) -> Option<Standing> {
+    if *sources == *standing.seen { Some(standing.clone()) } else { standing.found(sources) }
 }
 
-/// What the command line should write into the person's files: nothing as long as it may still be undone.
-pub(super) fn to_install(pictures: &Pictures, standing: &Standing) -> Option<Install> {
-    if standing.record.pending.is_some() {
-        return None;
-    }
-    let install = standing::to_install(&pictures.paths.config, &standing.running);
-    install.inspect_err(|error| tracing::debug!("what lies there cannot be compared: {error}")).ok().flatten()
+/// Publishes what stands, and hands out what the command line should write into the person's files: nothing as long as it may still be
+/// undone.
+pub(super) fn stand(pictures: &Pictures, standing: Standing) -> Option<Install> {
+    let install = if standing.record.pending.is_some() {
+        None
+    } else {
+        let install = standing::to_install(&pictures.paths.config, &standing.running);
+        install.inspect_err(|error| tracing::debug!("what lies there cannot be compared: {error}")).ok().flatten()
+    };
+    let standing = if install.is_some() { standing.hand_out() } else { standing };
+    pictures.standing.send_replace(Arc::new(standing));
+    install
 }
 
 /// Another text, or the same, with the meaning of what runs: nothing takes effect.
@@ -207,8 +220,8 @@ fn rewrite(
         (standing.clone(), Ok(()))
     };
     written.map_err(|error| cannot_keep(pictures, &error))?;
-    pictures.standing.send_replace(Arc::new(after.clone()));
-    unchanged(pictures, &after, loaded.warnings)
+    let waiting = after.waiting(&clock::moment());
+    Ok(Outcome::Unchanged { warnings: loaded.warnings, waiting, install: stand(pictures, after) })
 }
 
 /// Publishes the new configuration and waits for the kernel. Where that refuses after all, the old one is published again.
@@ -233,13 +246,8 @@ async fn take_effect(
         pictures.standing.send_replace(Arc::new(Standing { record, seen, ..before.clone() }));
         return Err(reason);
     }
-    pictures.standing.send_replace(Arc::new(after.clone()));
-    Ok(Outcome::Applied {
-        revision,
-        warnings: loaded.warnings,
-        waiting: after.waiting(&clock::moment()),
-        install: to_install(pictures, &after),
-    })
+    let waiting = after.waiting(&clock::moment());
+    Ok(Outcome::Applied { revision, warnings: loaded.warnings, waiting, install: stand(pictures, after) })
 }
 
 /// Publishes a configuration and waits until the kernel has its table.

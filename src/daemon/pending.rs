@@ -96,14 +96,9 @@ pub async fn confirm(pictures: &Arc<Pictures>, caller: &Caller, claimed: Seat) -
     let after = standing.confirm();
     let history = History::open(&pictures.paths.state).history;
     history.stand(&after.record).map_err(|error| format!("that it is confirmed cannot be written down: {error}"))?;
-    pictures.standing.send_replace(Arc::new(after.clone()));
     tracing::info!("revision {} is confirmed by {}", pending.revision, caller.who);
-    Ok(Outcome::Applied {
-        revision: pending.revision,
-        warnings: String::new(),
-        waiting: None,
-        install: change::to_install(pictures, &after),
-    })
+    let install = change::stand(pictures, after);
+    Ok(Outcome::Applied { revision: pending.revision, warnings: String::new(), waiting: None, install })
 }
 
 /// `labgate revert`: the pending revision is taken back now.

@@ -23,7 +23,12 @@ pub struct Standing {
     pub base: Arc<[Source]>,
     /// The person's files as they were dealt with last.
     pub seen: Arc<[Source]>,
+    /// Revisions that were handed out to be written into those files: to find one there is no new wish.
+    pub handed_out: Vec<(u64, Arc<[Source]>)>,
 }
+
+/// So many are remembered.
+const MOST_HANDED_OUT: usize = 8;
 
 /// A revision that waits to be confirmed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,8 +81,26 @@ impl Standing {
             base: if record.pending.is_some() { self.base.clone() } else { sources.clone() },
             seen: if *from_file { sources.clone() } else { self.seen.clone() },
             running: sources.clone(),
+            handed_out: self.handed_out.clone(),
             record,
         }
+    }
+
+    /// What stands once the running texts were handed out.
+    pub fn hand_out(&self) -> Self {
+        let mut after = self.clone();
+        after.handed_out.push((self.record.running(), self.running.clone()));
+        let surplus = after.handed_out.len().saturating_sub(MOST_HANDED_OUT);
+        after.handed_out.drain(..surplus);
+        after
+    }
+
+    /// What stands once texts that were handed out are found in the person's files; `None` where these are others.
+    pub fn found(&self, sources: &[Source]) -> Option<Self> {
+        let at = self.handed_out.iter().rposition(|(_, texts)| **texts == *sources)?;
+        let (number, texts) = self.handed_out[at].clone();
+        let handed_out = self.handed_out[at + 1..].to_vec();
+        Some(Standing { record: self.record.seen_as(Some(number)), seen: texts, handed_out, ..self.clone() })
     }
 
     /// What stands after the pending revision was taken back.
@@ -155,6 +178,29 @@ mod tests {
 
     fn source(name: &str, text: &str) -> Source {
         Source { name: name.into(), text: text.into() }
+    }
+
+    #[test]
+    fn what_was_handed_out_and_comes_back_late_is_no_wish() {
+        let text = |text: &str| -> Arc<[Source]> { vec![source("labgate.toml", text)].into() };
+        let entry = |letter: &str| Entry {
+            how: How::Apply,
+            who: String::new(),
+            sources: text(letter),
+            from_file: false,
+            confirm: None,
+            same: false,
+        };
+        let now = Moment { boot: String::new(), instant: Duration::ZERO, unix: 0 };
+        let mut standing = Standing::default();
+        for (number, letter) in [(1, "a"), (2, "b"), (3, "a")] {
+            standing = standing.next(number, &entry(letter), now.clone()).hand_out();
+        }
+        assert!(standing.found(&text("c")).is_none());
+        let late = standing.found(&text("b")).expect("handed out");
+        assert_eq!((late.record.seen, late.record.running()), (Some(2), 3));
+        assert!(late.found(&text("b")).is_none(), "once");
+        assert_eq!(late.found(&text("a")).expect("handed out").record.seen, Some(3));
     }
 
     #[test]

@@ -107,7 +107,10 @@ fn what_ran(history: &History, record: Record) -> Option<(Standing, Loaded)> {
     let record = Record { confirmed: base.0, pending: record.pending.filter(|_| pending.is_some()), ..record };
     let stays: Arc<[Source]> = base.1.sources.clone().into();
     let loaded = pending.unwrap_or(base.1);
-    Some((Standing { record, running: loaded.sources.clone().into(), base: stays, seen }, loaded))
+    Some((
+        Standing { record, running: loaded.sources.clone().into(), base: stays, seen, handed_out: Vec::new() },
+        loaded,
+    ))
 }
 
 fn load(history: &History, number: u64) -> Result<Loaded, String> {

@@ -137,8 +137,10 @@ impl History {
     /// Where the folder cannot be read.
     pub fn next(&self) -> io::Result<u64> {
         let names = std::fs::read_dir(&self.folder)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let last = names.filter_map(|name| name.split('.').next()?.parse::<u64>().ok()).max();
-        Ok(last.unwrap_or(0) + 1)
+        let number = |name: String| -> Option<u64> {
+            name.strip_suffix(".damaged").unwrap_or(&name).strip_suffix(".json")?.parse().ok()
+        };
+        Ok(names.filter_map(number).max().unwrap_or(0) + 1)
     }
 
     /// Keeps a revision.
