@@ -68,7 +68,13 @@ fn history_diff_and_undo() {
     assert!(answers(&lab, "two.example.net"));
     let (words, _) = said(&lab, &["history"]);
     let rows: Vec<&str> = words.lines().collect();
-    assert!(rows[1].starts_with("4 ") && rows[1].contains("undo") && rows[1].ends_with("+1 -0  running"), "{words}");
+    assert!(
+        rows[1].starts_with("4 ")
+            && rows[1].contains("undo")
+            && rows[1].contains(" +1 -0 ")
+            && rows[1].ends_with("  running"),
+        "{words}"
+    );
     assert!(rows[4].starts_with("1 ") && rows[4].contains("start") && rows[4].ends_with("confirmed"), "{words}");
     assert!(rows[1].contains("(uid 0)") && rows[1].contains(" UTC"), "{words}");
     let (words, code) = said(&lab, &["undo", "99"]);
