@@ -1,6 +1,6 @@
 //! From texts to a configuration that may run: everything here can refuse, and nothing has happened yet.
 
-use crate::config::{self, Config, Source};
+use crate::config::{Config, Source};
 use crate::desired;
 use crate::dns;
 use crate::firewall::Policy;
@@ -24,7 +24,7 @@ pub struct Loaded {
 /// # Errors
 /// All problems, rendered.
 pub fn check(sources: Vec<Source>) -> Result<Loaded, String> {
-    let checked = config::check(&sources);
+    let checked = desired::check(&sources);
     let rendered = |last: String| format!("{}\n\n{last}", checked.report.render(false).trim_end());
     let Some(config) = &checked.config else { return Err(rendered(checked.report.refusal())) };
     let mut warnings = if checked.report.warnings > 0 { rendered(checked.report.summary()) } else { String::new() };
