@@ -11,6 +11,8 @@ mod bridge;
 mod change;
 #[path = "lab/clients.rs"]
 mod clients;
+#[path = "lab/counters.rs"]
+mod counters;
 #[path = "lab/crash.rs"]
 mod crash;
 #[path = "lab/faults.rs"]
@@ -19,6 +21,8 @@ mod faults;
 mod follow;
 #[path = "lab/namespaces.rs"]
 mod namespaces;
+#[path = "lab/names.rs"]
+mod names;
 #[path = "lab/reach.rs"]
 mod reach;
 #[path = "lab/revisions.rs"]

@@ -1,6 +1,7 @@
 //! Floor 6: the verbs. Each prints text for a person, or one JSON document with `--json`.
 
 mod apply;
+pub mod counted;
 mod init;
 pub mod lab;
 mod show;
@@ -83,9 +84,13 @@ enum Verb {
     Leases,
     /// List every device that is configured, leased to or seen
     Hosts,
-    /// List the rules with their counters
-    Rules,
-    /// List the port forwards with their counters
+    /// List the rules with their counters, the time of the last hit, and hints where a rule is wider than its use
+    Rules {
+        /// Also what holds with nothing written: internet, DNS, admin
+        #[arg(long)]
+        all: bool,
+    },
+    /// List the port forwards with their counters and the time of the last hit
     Forwards,
     /// Tell the way of one packet and the line that decides: exit 0 allowed, 3 denied
     Explain {
@@ -159,7 +164,7 @@ pub fn main() -> ExitCode {
         Verb::Status => verbs::status(&common),
         Verb::Leases => verbs::leases(&common),
         Verb::Hosts => verbs::hosts(&common),
-        Verb::Rules => verbs::rules(&common),
+        Verb::Rules { all } => verbs::rules(&common, all),
         Verb::Forwards => verbs::forwards(&common),
         Verb::Explain { from, to, proto } => verbs::explain(&common, from, to, proto),
         Verb::Reload => apply::reload(&common),

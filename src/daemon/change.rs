@@ -128,8 +128,8 @@ async fn attempt(pictures: &Arc<Pictures>, change: Change) -> Result<Outcome, St
     let loaded = prepare::check_aside(sources).await?;
     let same = **pictures.config.borrow() == loaded.config;
     if !same {
-        let bindings = pictures.bindings.borrow().clone();
-        prepare::may_run(&loaded.config, &bindings, change.force).await?;
+        let (bindings, resolved) = (pictures.bindings.borrow().clone(), pictures.resolved.borrow().clone());
+        prepare::may_run(&loaded.config, &bindings, &resolved, change.force).await?;
     }
     let from_file = matches!(change.texts, Texts::File);
     let entry = Entry {

@@ -9,6 +9,7 @@ pub mod uplink;
 pub mod control;
 pub mod logging;
 mod reconcile;
+mod usage;
 pub mod change;
 pub mod pending;
 pub mod prepare;
@@ -16,6 +17,7 @@ pub mod standing;
 pub mod revisions;
 mod run;
 mod start;
+pub mod counted;
 pub mod views;
 
 pub use pictures::{Paths, Pictures};

@@ -8,9 +8,11 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::standing::Standing;
+use super::usage::Meter;
 use crate::config::Config;
 use crate::desired::network::UplinkAddress;
 use crate::dns::LocalNames;
+use crate::dns::outside::Resolved;
 use crate::firewall::SetElements;
 use crate::model::Links;
 use crate::model::{Bindings, UnixSeconds};
@@ -20,7 +22,7 @@ use crate::model::{Bindings, UnixSeconds};
 pub struct Paths {
     /// The person's file.
     pub config: PathBuf,
-    /// What must survive a reboot: the lease store, the last lease of the uplink.
+    /// What must survive a reboot: the lease store, the last lease of the uplink, the last addresses of outside names.
     pub state: PathBuf,
     /// What must not: `control.sock`.
     pub runtime: PathBuf,
@@ -59,6 +61,8 @@ pub struct Applied {
     pub elements: Arc<SetElements>,
     /// The leases that the elements were made from.
     pub bindings: Bindings,
+    /// The outside names that the elements were made from.
+    pub resolved: Arc<Resolved>,
 }
 
 /// All pictures, and the folders.
@@ -77,6 +81,8 @@ pub struct Pictures {
     /// [`Pictures::update_names`].
     pub names: ArcSwap<LocalNames>,
     names_writer: Mutex<()>,
+    /// Addresses of the outside names that rules mention. Writer: the DNS task, before the asker hears the answer.
+    pub resolved: watch::Sender<Arc<Resolved>>,
     /// Held while the configuration changes: one change at a time.
     pub changing: tokio::sync::Mutex<()>,
     /// Which revision runs, and which waits. Writer: whoever holds `changing`.
@@ -85,7 +91,9 @@ pub struct Pictures {
     pub rejected: watch::Sender<Option<Arc<str>>>,
     /// What the kernel's table was made from. Writer: reconcile.
     pub applied: watch::Sender<Applied>,
-    /// Health by subsystem (`dhcp`, `dns`, `firewall`, `network`, `uplink`, `config`, and finer: `dhcp lan`).
+    /// What rules and forwards have counted. Whoever changes elements in the kernel holds it meanwhile.
+    pub meter: tokio::sync::Mutex<Meter>,
+    /// Health by subsystem (`dhcp`, `dns`, `names`, `firewall`, `network`, `uplink`, `config`, and finer: `dhcp lan`).
     pub health: watch::Sender<Arc<std::collections::BTreeMap<String, Health>>>,
 }
 
@@ -100,10 +108,12 @@ impl Pictures {
             uplink: watch::Sender::default(),
             names: ArcSwap::default(),
             names_writer: Mutex::default(),
+            resolved: watch::Sender::default(),
             changing: tokio::sync::Mutex::default(),
             standing: watch::Sender::default(),
             rejected: watch::Sender::default(),
             applied: watch::Sender::default(),
+            meter: tokio::sync::Mutex::default(),
             health: watch::Sender::default(),
         }
     }

@@ -3,6 +3,7 @@
 use crate::config::{Config, Source};
 use crate::desired;
 use crate::dns;
+use crate::dns::outside::Resolved;
 use crate::firewall::Policy;
 use crate::linux::{hosts_files, nft};
 use crate::model::Bindings;
@@ -48,9 +49,9 @@ pub async fn check_aside(sources: Vec<Source>) -> Result<Loaded, String> {
 ///
 /// # Errors
 /// Why not, with the packet that proves it or the kernel's words.
-pub async fn may_run(config: &Config, bindings: &Bindings, force: bool) -> Result<(), String> {
+pub async fn may_run(config: &Config, bindings: &Bindings, resolved: &Resolved, force: bool) -> Result<(), String> {
     let policy = Policy::compile(config);
-    let hosts = desired::host_addresses(config, bindings);
+    let hosts = desired::host_addresses(config, bindings, resolved);
     if !force && let Some(lock_out) = desired::lock_out(config, &policy, &hosts) {
         return Err(lock_out.to_string());
     }

@@ -1,6 +1,6 @@
 //! The one task that changes nft: waits for any change, computes what should be, applies the difference, records it.
 //!
-//! A configuration change replaces the table, members included, in one transaction. A lease change touches only set elements.
+//! A configuration change replaces the table, members included, in one transaction. A lease or an outside name that moves touches only set elements.
 //! Somebody may flush our table: the kernel is asked again at every nft event and every minute.
 
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::pictures::{Applied, Pictures};
 use crate::config::Config;
 use crate::desired;
+use crate::dns::outside::Resolved;
 use crate::firewall::{Counters, ElementChange, HostAddresses, Policy, SetElements};
 use crate::linux::nft_elements::Elements;
 use crate::linux::{clock, nft, nft_events};
@@ -28,11 +29,16 @@ const RETRY: Duration = Duration::from_secs(5);
 pub async fn run(pictures: Arc<Pictures>, token: CancellationToken) -> anyhow::Result<()> {
     let mut config = pictures.config.subscribe();
     let mut bindings = pictures.bindings.subscribe();
+    let mut resolved = pictures.resolved.subscribe();
     let mut events = nft_events::Events::open()?;
     let mut kernel = Kernel::standing(&pictures);
     loop {
-        let wish = (config.borrow_and_update().clone(), bindings.borrow_and_update().clone());
-        let patience = match kernel.follow(&pictures, wish.0, wish.1).await {
+        let wish = Wish {
+            config: config.borrow_and_update().clone(),
+            bindings: bindings.borrow_and_update().clone(),
+            resolved: resolved.borrow_and_update().clone(),
+        };
+        let patience = match kernel.follow(&pictures, wish).await {
             Ok(()) => RECHECK,
             Err(error) => {
                 pictures.report(
@@ -48,6 +54,7 @@ pub async fn run(pictures: Arc<Pictures>, token: CancellationToken) -> anyhow::R
             () = token.cancelled() => return Ok(()),
             _ = config.changed() => {}
             _ = bindings.changed() => {}
+            _ = resolved.changed() => {}
             _ = events.next() => kernel.check_presence().await,
             () = tokio::time::sleep(patience) => kernel.check_presence().await,
         }
@@ -59,9 +66,25 @@ pub async fn run(pictures: Arc<Pictures>, token: CancellationToken) -> anyhow::R
 /// # Errors
 /// What the kernel says of the table.
 pub async fn first_pass(pictures: &Pictures) -> anyhow::Result<()> {
-    let config = pictures.config.borrow().clone();
-    let bindings = pictures.bindings.borrow().clone();
-    Kernel::default().follow(pictures, config, bindings).await
+    let wish = Wish {
+        config: pictures.config.borrow().clone(),
+        bindings: pictures.bindings.borrow().clone(),
+        resolved: pictures.resolved.borrow().clone(),
+    };
+    Kernel::default().follow(pictures, wish).await
+}
+
+/// The pictures that the table is made from.
+struct Wish {
+    config: Arc<Config>,
+    bindings: Bindings,
+    resolved: Arc<Resolved>,
+}
+
+impl Wish {
+    fn hosts(&self) -> HostAddresses {
+        desired::host_addresses(&self.config, &self.bindings, &self.resolved)
+    }
 }
 
 /// What this task believes the kernel has.
@@ -69,6 +92,7 @@ pub async fn first_pass(pictures: &Pictures) -> anyhow::Result<()> {
 struct Kernel {
     policy: Option<(Arc<Config>, Policy)>,
     bindings: Bindings,
+    resolved: Arc<Resolved>,
     hosts: HostAddresses,
     elements: Arc<SetElements>,
     /// Kept open: a lease change is a matter of microseconds.
@@ -81,39 +105,52 @@ impl Kernel {
         let applied = pictures.applied.borrow();
         let Some(config) = applied.config.clone() else { return Kernel::default() };
         Kernel {
-            hosts: desired::host_addresses(&config, &applied.bindings),
+            hosts: desired::host_addresses(&config, &applied.bindings, &applied.resolved),
             policy: Some((config.clone(), Policy::compile(&config))),
             bindings: applied.bindings.clone(),
+            resolved: applied.resolved.clone(),
             elements: applied.elements.clone(),
             channel: None,
         }
     }
 
     /// Makes the kernel follow the wish by the smallest change.
-    async fn follow(&mut self, pictures: &Pictures, config: Arc<Config>, bindings: Bindings) -> anyhow::Result<()> {
-        let Some((_, policy)) = self.policy.as_ref().filter(|(now, _)| Arc::ptr_eq(now, &config)) else {
-            return self.replace(pictures, config, bindings).await;
+    async fn follow(&mut self, pictures: &Pictures, wish: Wish) -> anyhow::Result<()> {
+        let Some((_, policy)) = self.policy.as_ref().filter(|(now, _)| Arc::ptr_eq(now, &wish.config)) else {
+            return self.replace(pictures, wish).await;
         };
-        if !desired::hosts_moved(&config, &self.bindings, &bindings) {
-            self.bindings = bindings;
+        if !desired::hosts_moved(&wish.config, &self.bindings, &wish.bindings)
+            && !desired::names_moved(&wish.config, &self.resolved, &wish.resolved)
+        {
+            (self.bindings, self.resolved) = (wish.bindings, wish.resolved);
             return Ok(());
         }
-        let hosts = desired::host_addresses(&config, &bindings);
+        let hosts = wish.hosts();
         let elements = desired::elements_after(policy, &self.elements, &self.hosts, &hosts);
-        let changes = SetElements::difference(&self.elements, &elements);
-        if let Err(error) = self.change(&changes) {
-            tracing::warn!("set elements could not be changed alone, replacing the table: {error:#}");
-            return self.replace(pictures, config, bindings).await;
+        let mut changes = SetElements::difference(&self.elements, &elements);
+        let mut meter = pictures.meter.lock().await;
+        meter.begin(&mut changes);
+        match self.change(&changes) {
+            Ok(last) => meter.followed(&changes, &last),
+            Err(error) => {
+                drop(meter);
+                tracing::warn!("set elements could not be changed alone, replacing the table: {error:#}");
+                return self.replace(pictures, wish).await;
+            }
         }
-        tracing::debug!(changes = changes.len(), "set elements follow the leases");
-        (self.bindings, self.hosts, self.elements) = (bindings, hosts, Arc::new(elements));
+        drop(meter);
+        tracing::debug!(changes = changes.len(), "set elements follow leases and names");
+        (self.bindings, self.resolved) = (wish.bindings, wish.resolved);
+        (self.hosts, self.elements) = (hosts, Arc::new(elements));
         pictures.applied.send_modify(|applied| {
             (applied.elements, applied.bindings) = (self.elements.clone(), self.bindings.clone());
+            applied.resolved = self.resolved.clone();
         });
         Ok(())
     }
 
-    fn change(&mut self, changes: &[ElementChange]) -> anyhow::Result<()> {
+    /// Tells what the elements that went had counted.
+    fn change(&mut self, changes: &[ElementChange]) -> anyhow::Result<Counters> {
         if self.channel.is_none() {
             self.channel = Some(Elements::open()?);
         }
@@ -124,31 +161,33 @@ impl Kernel {
         changed
     }
 
-    /// What the elements of the standing table have counted, to go on in the next one. A table without counters is better than none.
-    fn counters() -> Counters {
-        let counters = Elements::open().and_then(|mut channel| channel.counters());
-        counters.inspect_err(|error| tracing::debug!("counters begin at zero: {error:#}")).unwrap_or_default()
-    }
-
-    async fn replace(&mut self, pictures: &Pictures, config: Arc<Config>, bindings: Bindings) -> anyhow::Result<()> {
+    async fn replace(&mut self, pictures: &Pictures, wish: Wish) -> anyhow::Result<()> {
+        let hosts = wish.hosts();
+        let Wish { config, bindings, resolved } = wish;
         let policy = Policy::compile(&config);
-        let hosts = desired::host_addresses(&config, &bindings);
         let elements = Arc::new(desired::elements(&policy, &hosts));
-        let text = desired::ruleset(&policy).text_with(&elements, &Self::counters());
+        let ruleset = desired::ruleset(&policy);
+        let mut meter = pictures.meter.lock().await;
+        let planned = meter.plan(&policy, &elements);
+        let text = ruleset.text_with(&elements, &planned.counters());
         if let Err(error) = nft::apply(&text).await {
             let refused = Some((config, format!("error: {error:#}")));
             pictures.applied.send_modify(|applied| applied.refused = refused);
             return Err(error);
         }
+        meter.replaced(&policy, planned);
+        drop(meter);
         pictures.applied.send_replace(Applied {
             config: Some(config.clone()),
             refused: None,
             replaced_unix: clock::now().unix,
             elements: elements.clone(),
             bindings: bindings.clone(),
+            resolved: resolved.clone(),
         });
         pictures.report("firewall", true, "the table inet labgate stands as the file says");
-        (self.policy, self.bindings, self.hosts, self.elements) = (Some((config, policy)), bindings, hosts, elements);
+        (self.policy, self.hosts, self.elements) = (Some((config, policy)), hosts, elements);
+        (self.bindings, self.resolved) = (bindings, resolved);
         Ok(())
     }
 

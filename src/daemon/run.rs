@@ -15,9 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use super::change::{self, Change, EDITOR, Texts};
 use super::pictures::{Paths, Pictures};
-use super::{control, logging, reconcile, start};
+use super::{control, logging, reconcile, start, usage};
 use crate::linux::history::How;
-use crate::linux::{config_files, hosts_files, watch};
+use crate::linux::{config_files, hosts_files, resolved_names, watch};
 
 /// How long the tasks may take to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
@@ -62,6 +62,7 @@ async fn live(paths: Paths) -> anyhow::Result<()> {
     let first = start::first(&paths).await?;
     let pictures = Arc::new(Pictures::new(paths, Arc::new(first.loaded.config)));
     pictures.standing.send_replace(Arc::new(first.standing));
+    pictures.resolved.send_replace(Arc::new(resolved_names::load(&pictures.paths.state)));
     let edits = watch::watch(&pictures.paths.config, pictures.config.subscribe());
     let config = pictures.config.borrow().clone();
     logging::set_level(&config.log.level);
@@ -75,6 +76,7 @@ async fn live(paths: Paths) -> anyhow::Result<()> {
     let token = CancellationToken::new();
     let tasks = TaskTracker::new();
 
+    *pictures.meter.lock().await = usage::open(&pictures);
     reconcile::first_pass(&pictures).await.context("the box could not be closed")?;
     // Read again now that they are watched: an edit between the two would be noticed by nobody.
     change::publish_names(&pictures, &config, &hosts_files::read(&config.dns.hosts_files).0);
@@ -82,6 +84,7 @@ async fn live(paths: Paths) -> anyhow::Result<()> {
     let listener = control::listen(&pictures.paths.runtime)?;
 
     keep_running(&tasks, &token, &pictures, "firewall", reconcile::run);
+    keep_running(&tasks, &token, &pictures, "counters", usage::run);
     keep_running(&tasks, &token, &pictures, "network", super::network::run);
     keep_running(&tasks, &token, &pictures, "uplink", super::uplink::run);
     keep_running(&tasks, &token, &pictures, "dhcp", super::dhcp::run);

@@ -3,6 +3,7 @@
 //! A revision whose time to be confirmed is over is taken back before anything runs. Nothing that is damaged keeps the gateway from
 //! starting as long as one text can be used.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::change::EDITOR;
@@ -12,7 +13,7 @@ use super::standing::{self, Entry, Standing};
 use crate::config::Source;
 use crate::desired::revision::{AtStart, Moment, Pending, Record};
 use crate::linux::history::{History, How};
-use crate::linux::{clock, config_files};
+use crate::linux::{clock, config_files, resolved_names};
 use crate::model::Bindings;
 
 /// What a start begins with.
@@ -43,7 +44,7 @@ pub async fn first(paths: &Paths) -> anyhow::Result<First> {
     let seen = |standing: &Standing| lying.as_deref() == Some(&*standing.seen);
     let (loaded, standing, rejected) = match (file, ran) {
         (_, Some((standing, loaded))) if seen(&standing) => (loaded, standing, None),
-        (Ok(sources), ran) => match (new_text(&history, sources, ran.as_ref(), now).await, ran) {
+        (Ok(sources), ran) => match (new_text((&history, &paths.state), sources, ran.as_ref(), now).await, ran) {
             (Ok((standing, loaded)), _) => (loaded, standing, None),
             (Err(reason), Some((standing, loaded))) => (loaded, standing, Some(reason)),
             (Err(reason), None) => newest(&history, reason)?,
@@ -119,7 +120,7 @@ fn load(history: &History, number: u64) -> Result<Loaded, String> {
 
 /// The person's file says something new: a change like any other, but one that waits for nothing where nothing ran before.
 async fn new_text(
-    history: &History,
+    (history, state): (&History, &Path),
     sources: Vec<Source>,
     ran: Option<&(Standing, Loaded)>,
     now: Moment,
@@ -127,7 +128,7 @@ async fn new_text(
     let loaded = prepare::check(sources)?;
     let same = ran.is_some_and(|(_, running)| running.config == loaded.config);
     if ran.is_some() && !same {
-        prepare::may_run(&loaded.config, &Bindings::default(), false).await?;
+        prepare::may_run(&loaded.config, &Bindings::default(), &resolved_names::load(state), false).await?;
     }
     let entry = Entry {
         how: How::Start,

@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::counted::{self, Counted};
 use super::pictures::{Health, Pictures};
 use super::revisions;
 use super::standing::Waiting;
 use crate::config::{Config, Host};
 use crate::desired;
+use crate::dns::outside::Resolved;
 use crate::firewall::{self, Policy};
-use crate::linux::{clock, neighbours, nft, vendors};
-use crate::model::{Binding, MacAddr, Now, UnixSeconds};
+use crate::linux::{clock, neighbours, vendors};
+use crate::model::{Binding, DomainName, MacAddr, Now, UnixSeconds};
 
 /// `labgate status`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,6 +47,8 @@ pub struct Status {
     pub resolvers: Vec<Ipv4Addr>,
     /// The networks.
     pub networks: Vec<NetworkRow>,
+    /// Outside names that rules mention.
+    pub names: Vec<NameRow>,
 }
 
 /// One network in [`Status`].
@@ -61,6 +65,20 @@ pub struct NetworkRow {
     pub up: bool,
     /// Live leases.
     pub leases: usize,
+}
+
+/// One outside name in [`Status`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NameRow {
+    /// The name.
+    pub name: String,
+    /// Its addresses, in order.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Seconds since the last good answer; `None`: there never was one.
+    pub age_seconds: Option<u64>,
+    /// Why lookups fail since then.
+    pub failure: Option<String>,
 }
 
 /// Builds `labgate status`.
@@ -100,7 +118,19 @@ pub fn status(pictures: &Pictures) -> Status {
         uplink: uplink.state.clone(),
         resolvers: uplink.resolvers.clone(),
         networks: networks.collect(),
+        names: names(&config, &pictures.resolved.borrow()),
     }
+}
+
+fn names(config: &Config, resolved: &Resolved) -> Vec<NameRow> {
+    let now = clock::now();
+    let row = |name: &DomainName| NameRow {
+        name: name.to_string(),
+        addresses: resolved.addresses(name).collect(),
+        age_seconds: resolved.get(name).and_then(|known| known.age(now)).map(|age| age.as_secs()),
+        failure: resolved.get(name).and_then(|known| known.failure).map(|failure| failure.why.to_owned()),
+    };
+    config.outside_names.iter().map(|outside| row(&outside.name)).collect()
 }
 
 /// One row of `labgate leases`.
@@ -249,60 +279,21 @@ pub fn hosts(pictures: &Pictures) -> Vec<Device> {
     rows.into_values().collect()
 }
 
-/// One row of `labgate rules` or `labgate forwards`.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Counted {
-    /// `labgate.toml:36`.
-    pub place: String,
-    /// The rule or forward in words.
-    pub what: String,
-    /// Packets of new connections it decided since the table was loaded.
-    pub packets: u64,
-    /// Their octets.
-    pub bytes: u64,
-}
-
-/// Builds `labgate rules`.
-///
-/// # Errors
-/// Where the kernel's counters cannot be read.
-pub async fn rules(pictures: &Pictures) -> anyhow::Result<Vec<Counted>> {
+/// Builds `labgate rules`; with `all` also what holds with nothing written.
+pub async fn rules(pictures: &Pictures, all: bool) -> Vec<Counted> {
     let config = pictures.config.borrow().clone();
-    let counters = nft::counters().await?;
-    let rules = config
-        .firewall
-        .allow
-        .iter()
-        .map(|rule| ("allow", rule))
-        .chain(config.firewall.deny.iter().map(|rule| ("deny", rule)));
-    Ok(rules
-        .map(|(verb, rule)| {
-            counted(&counters, rule.place.to_string(), format!("{verb} {}", firewall::describe_rule(&config, rule)))
-        })
-        .collect())
+    let mut meter = pictures.meter.lock().await;
+    meter.sample();
+    counted::rules(&config, &Policy::compile(&config), meter.book(), all, clock::now())
 }
 
 /// Builds `labgate forwards`.
-///
-/// # Errors
-/// Where the kernel's counters cannot be read.
-pub async fn forwards(pictures: &Pictures) -> anyhow::Result<Vec<Counted>> {
+pub async fn forwards(pictures: &Pictures) -> Vec<Counted> {
     let config = pictures.config.borrow().clone();
-    let counters = nft::counters().await?;
-    let addresses = desired::host_addresses(&config, &pictures.bindings.borrow());
-    Ok(config
-        .forwards
-        .iter()
-        .map(|forward| {
-            counted(&counters, forward.place.to_string(), firewall::describe_forward(&config, &addresses, forward))
-        })
-        .collect())
-}
-
-fn counted(counters: &HashMap<String, (u64, u64)>, place: String, what: String) -> Counted {
-    let (packets, bytes) = counters.get(&place).copied().unwrap_or_default();
-    Counted { place, what, packets, bytes }
+    let addresses = desired::host_addresses(&config, &pictures.bindings.borrow(), &pictures.resolved.borrow());
+    let mut meter = pictures.meter.lock().await;
+    meter.sample();
+    counted::forwards(&config, &Policy::compile(&config), &addresses, meter.book(), clock::now())
 }
 
 /// Builds `labgate explain` from the running policy.
@@ -311,9 +302,11 @@ fn counted(counters: &HashMap<String, (u64, u64)>, place: String, what: String) 
 /// Where a name is unknown or a port no port.
 pub async fn explain(pictures: &Pictures, from: &str, to: &str, proto: &str) -> anyhow::Result<firewall::Explanation> {
     let config = pictures.config.borrow().clone();
-    let addresses = desired::host_addresses(&config, &pictures.bindings.borrow());
+    let addresses = desired::host_addresses(&config, &pictures.bindings.borrow(), &pictures.resolved.borrow());
     let query = firewall::Query::parse(&config, from, to, proto)?;
-    let explanation = firewall::explain(&Policy::compile(&config), &addresses, &query);
-    // The answer holds without counters too.
-    Ok(explanation.with_counters(&nft::counters().await.unwrap_or_default()))
+    let policy = Policy::compile(&config);
+    let mut meter = pictures.meter.lock().await;
+    meter.sample();
+    let counters = counted::by_place(&policy, meter.book(), clock::now());
+    Ok(firewall::explain(&policy, &addresses, &query).with_counters(&counters))
 }

@@ -12,6 +12,6 @@ pub mod revision;
 
 pub use check::check;
 pub use elements::{elements, elements_after};
-pub use hosts::{host_addresses, hosts_moved};
+pub use hosts::{host_addresses, hosts_moved, names_moved};
 pub use lock_out::{LockOut, lock_out};
 pub use ruleset::ruleset;

@@ -76,6 +76,7 @@ impl Policy {
         if let Side::Network(index) = packet.from.side
             && udp_to_router
             && packet.port == Some(67)
+            && !matches!(packet.from.address, Some(IpAddr::V6(_)))
             && self.networks[index].dhcp
         {
             return Decision::Dhcp;
@@ -161,6 +162,7 @@ pub(super) fn is_at(hosts: &HostAddresses, end: End, peer: &Peer) -> bool {
         End::Network(index) => peer.side == Side::Network(index),
         End::Internet => peer.side == Side::Internet,
         End::Host(host) => peer.address.is_some() && hosts.get(host).map(IpAddr::V4) == peer.address,
+        End::Name(name) => matches!(peer.address, Some(IpAddr::V4(address)) if hosts.name_has(name, address)),
         End::Cidr4(net) => matches!(peer.address, Some(IpAddr::V4(address)) if net.contains(&address)),
         End::Cidr6(net) => matches!(peer.address, Some(IpAddr::V6(address)) if net.contains(&address)),
     }

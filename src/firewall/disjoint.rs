@@ -10,7 +10,7 @@ use crate::config::{InterfaceName, PortRange};
 type Product = Vec<(u128, u128)>;
 
 /// The same packets as `elements` match, as disjoint elements. Where two overlap, the earlier one keeps the whole and counts.
-/// All keys have the same field types, and no host is left in them.
+/// All keys have the same field types, and no host or name is left in them.
 pub fn disjoint(elements: Vec<Element>) -> Vec<Element> {
     let mut interfaces = Interfaces::default();
     let products: Vec<Product> = elements.iter().map(|element| interfaces.product(&element.key)).collect();
@@ -94,7 +94,7 @@ impl Interfaces {
                 Field::Ipv6(first, last) => (u128::from(*first), u128::from(*last)),
                 Field::Protocol(protocol) => (u128::from(*protocol), u128::from(*protocol)),
                 Field::Ports(range) => (range.first.into(), range.last.into()),
-                Field::Host(host) => unreachable!("host {host} has no address yet"),
+                Field::Host(index) | Field::Name(index) => unreachable!("host or name {index} has no address yet"),
             })
             .collect()
     }
@@ -120,7 +120,7 @@ mod tests {
     fn element(address: (u32, u32), port: (u16, u16), comment: &str) -> Element {
         let (first, last) = (Ipv4Addr::from(address.0), Ipv4Addr::from(address.1));
         let key = [Field::Ipv4(first, last), Field::Ports(PortRange { first: port.0, last: port.1 })];
-        Element { key: key.into(), data: Data::None, comment: comment.into() }
+        Element { key: key.into(), data: Data::None, comment: comment.into(), tally: None }
     }
 
     fn matching<'a>(elements: &'a [Element], address: u32, port: u16) -> Vec<&'a Element> {

@@ -13,15 +13,19 @@
 mod services;
 mod hosts;
 mod policy;
+mod tally;
 mod ruleset;
 mod disjoint;
 mod permissions;
 mod nat;
 mod compile;
+mod forward;
 mod wire;
 mod text;
 mod closed;
 mod describe;
+mod usage;
+mod usage_hints;
 mod packet;
 mod evaluate;
 pub mod reach;
@@ -39,9 +43,11 @@ pub(crate) mod testing;
 mod explain_tests;
 #[cfg(test)]
 mod agreement_tests;
+#[cfg(test)]
+mod usage_tests;
 
 pub use closed::closed_ruleset;
-pub use describe::{describe_forward, describe_rule};
+pub use describe::{describe_forward, describe_implied, describe_rule};
 pub use explain::{Explanation, Phase, explain};
 pub use hosts::HostAddresses;
 pub use packet::{Content, Decision, Fate, Packet, Side, State, Surroundings, Trace};
@@ -53,6 +59,9 @@ pub use ruleset::{
     TABLE,
 };
 pub use services::{ALL_PORTS, Piece, PortSet, Protocol, Services};
+pub use tally::{Owner, Tally};
+pub use usage::{Reading, Standing, Usage};
+pub use usage_hints::Used;
 
 pub(crate) use disjoint::disjoint;
 pub(crate) use ruleset::Members;

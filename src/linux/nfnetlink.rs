@@ -14,6 +14,7 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 1;
 pub(super) const NLM_F_ACK: u16 = 4;
+pub(super) const NLM_F_ECHO: u16 = 8;
 const NLM_F_DUMP: u16 = 0x300;
 pub(super) const NLM_F_CREATE: u16 = 0x400;
 const NLA_F_NESTED: u16 = 0x8000;
@@ -33,11 +34,12 @@ pub(super) const DELSETELEM: u16 = 14;
 const NFTA_TABLE_NAME: u16 = 1;
 const NFTA_SET_TABLE: u16 = 1;
 const NFTA_SET_NAME: u16 = 2;
+const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_SET_ELEM_KEY: u16 = 1;
 const NFTA_SET_ELEM_USERDATA: u16 = 6;
-const NFTA_SET_ELEM_EXPR: u16 = 7;
+pub(super) const NFTA_SET_ELEM_EXPR: u16 = 7;
 const NFTA_SET_ELEM_EXPRESSIONS: u16 = 11;
 const NFTA_DATA_VALUE: u16 = 1;
 const NFTA_EXPR_NAME: u16 = 1;
@@ -46,6 +48,11 @@ const NFTA_COUNTER_BYTES: u16 = 1;
 const NFTA_COUNTER_PACKETS: u16 = 2;
 /// Type of a comment in an element's user data (libnftnl's `NFTNL_UDATA_SET_ELEM_COMMENT`).
 pub(super) const UDATA_COMMENT: u8 = 0;
+
+/// Octets read at once. The kernel fills its parts of a dump to what the reader takes, 32 KiB at most, and goes through a hash set from its
+/// beginning for each part: small reads of a large set cost ten times as much.
+const READ_AT_ONCE: usize = 65_536;
+const REMOVED: u16 = SUBSYSTEM << 8 | DELSETELEM;
 
 /// An open socket to nfnetlink, of the network namespace in which it was opened.
 pub struct Channel {
@@ -111,7 +118,7 @@ impl Channel {
         Ok(names)
     }
 
-    /// Elements of a set or map.
+    /// Elements of a set or map, in the order in which the kernel has them.
     ///
     /// # Errors
     /// What the kernel says.
@@ -122,37 +129,42 @@ impl Channel {
         self.send(&message.finish())?;
         let mut elements = Vec::new();
         self.answers(|_, octets| {
-            let list = find(octets, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
-            elements
-                .extend(attributes(list).filter(|(kind, _)| *kind == NFTA_LIST_ELEM).map(|(_, body)| element(body)));
+            elements.extend(listed_elements(octets));
         })?;
         Ok(elements)
     }
 
-    /// Sends messages as one transaction. `Ok` holds, by message, the error the kernel gave; where any did, nothing changed.
+    /// Sends messages as one transaction. `Ok` holds, by message, the error the kernel gave; where any did, nothing changed. Elements whose
+    /// removal was sent with [`NLM_F_ECHO`] come back with their set as they were at that moment.
     ///
     /// # Errors
     /// Where the kernel cannot be asked, or refuses the batch as a whole.
-    pub(super) fn batch(&mut self, messages: Vec<(u16, u16, Vec<u8>)>) -> io::Result<Vec<Option<io::Error>>> {
+    pub(super) fn batch(&mut self, messages: Vec<(u16, u16, Vec<u8>)>) -> io::Result<Batch> {
         let mut octets = self.batch_mark(BATCH_BEGIN);
         let first = self.sequence + 1;
-        let mut errors: Vec<Option<io::Error>> = Vec::new();
+        let mut batch = Batch::default();
         for (kind, flags, body) in messages {
             let mut message = self.message(kind, flags);
             message.0.extend(body);
             octets.extend(message.finish());
-            errors.push(None);
+            batch.errors.push(None);
         }
         octets.extend(self.batch_mark(BATCH_END));
         self.send(&octets)?;
         let mut whole = None;
-        self.receive(|sequence, error| {
-            match sequence.checked_sub(first).and_then(|index| errors.get_mut(index as usize)) {
-                Some(slot) => *slot = error,
-                None => whole = error.or(whole.take()),
+        self.receive(|kind, sequence, body| match kind {
+            NLMSG_ERROR => match sequence.checked_sub(first).and_then(|index| batch.errors.get_mut(index as usize)) {
+                Some(slot) => *slot = error_of(body),
+                None => whole = error_of(body).or(whole.take()),
+            },
+            REMOVED => {
+                let octets = body.get(NFGENMSG..).unwrap_or_default();
+                let set = find(octets, NFTA_SET_ELEM_LIST_SET).map(text).unwrap_or_default();
+                batch.removed.extend(listed_elements(octets).map(|element| (set.clone(), element)));
             }
+            _ => {}
         })?;
-        whole.map_or(Ok(errors), Err)
+        whole.map_or(Ok(batch), Err)
     }
 
     fn message(&mut self, kind: u16, flags: u16) -> Message {
@@ -169,26 +181,26 @@ impl Channel {
         self.socket.send(octets, 0).map(drop)
     }
 
-    /// Reads acknowledgements until the kernel has no more: `(sequence, error)`.
-    fn receive(&self, mut take: impl FnMut(u32, Option<io::Error>)) -> io::Result<()> {
+    /// Reads until the kernel has no more: message type, sequence number and body.
+    fn receive(&self, mut take: impl FnMut(u16, u32, &[u8])) -> io::Result<()> {
+        let mut octets = Vec::with_capacity(READ_AT_ONCE);
         loop {
-            let octets = match self.socket.recv_from_full() {
-                Ok((octets, _)) => octets,
+            octets.clear();
+            match self.socket.recv(&mut octets, 0) {
+                Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
-            };
-            for (kind, sequence, body) in netlink_messages(&octets) {
-                if kind == NLMSG_ERROR {
-                    take(sequence, error_of(body));
-                }
             }
+            netlink_messages(&octets).for_each(|(kind, sequence, body)| take(kind, sequence, body));
         }
     }
 
     /// Reads the answers of one question until its end; `take` gets the message type and the attributes.
     fn answers(&self, mut take: impl FnMut(u16, &[u8])) -> io::Result<()> {
+        let mut octets = Vec::with_capacity(READ_AT_ONCE);
         loop {
-            let (octets, _) = self.socket.recv_from_full()?;
+            octets.clear();
+            self.socket.recv(&mut octets, 0)?;
             for (kind, sequence, body) in netlink_messages(&octets) {
                 if sequence != self.sequence {
                     continue;
@@ -201,6 +213,15 @@ impl Channel {
             }
         }
     }
+}
+
+/// What the kernel says of a transaction.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// By message.
+    pub errors: Vec<Option<io::Error>>,
+    /// Elements that went, each with its set.
+    pub removed: Vec<(String, DumpedElement)>,
 }
 
 /// A message under construction.
@@ -285,6 +306,11 @@ fn error_of(body: &[u8]) -> Option<io::Error> {
     (code != 0).then(|| io::Error::from_raw_os_error(-code))
 }
 
+fn listed_elements(octets: &[u8]) -> impl Iterator<Item = DumpedElement> {
+    let list = find(octets, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
+    attributes(list).filter(|(kind, _)| *kind == NFTA_LIST_ELEM).map(|(_, body)| element(body))
+}
+
 fn element(octets: &[u8]) -> DumpedElement {
     let mut element = DumpedElement::default();
     for (kind, value) in attributes(octets) {
@@ -308,6 +334,17 @@ fn comment(mut octets: &[u8]) -> Option<String> {
         octets = &rest[usize::from(*length)..];
     }
     None
+}
+
+/// A counter as an element that comes carries it.
+pub(super) fn counter_expression(octets: &mut Vec<u8>, kind: u16, counter: Counter) {
+    nested(octets, kind, |expression| {
+        string(expression, NFTA_EXPR_NAME, "counter");
+        nested(expression, NFTA_EXPR_DATA, |data| {
+            attribute(data, NFTA_COUNTER_BYTES, &counter.bytes.to_be_bytes());
+            attribute(data, NFTA_COUNTER_PACKETS, &counter.packets.to_be_bytes());
+        });
+    });
 }
 
 fn counter(expression: &[u8]) -> Option<Counter> {

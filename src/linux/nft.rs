@@ -1,6 +1,5 @@
 //! Runs `nft`: whole tables are replaced by its text form, and foreign tables are read by its JSON form. Its words are kept for the error.
 
-use std::collections::HashMap;
 use std::process::Stdio;
 
 use anyhow::{Context as _, bail};
@@ -53,45 +52,6 @@ pub async fn list_table() -> anyhow::Result<String> {
 /// Where the kernel cannot be asked.
 pub async fn table_present() -> anyhow::Result<bool> {
     Ok(Channel::open()?.table_present(TABLE)?)
-}
-
-/// Packets and octets counted by the elements of our table, by the place in the file (`labgate.toml:36`).
-///
-/// # Errors
-/// Where the kernel cannot be asked.
-pub async fn counters() -> anyhow::Result<HashMap<String, (u64, u64)>> {
-    let mut by_place: HashMap<String, (u64, u64)> = HashMap::new();
-    let mut channel = Channel::open()?;
-    for set in channel.set_names(TABLE)? {
-        // Where a forward ends is counted once more than where it begins.
-        if set.starts_with("forward_targets") {
-            continue;
-        }
-        for element in channel.elements(TABLE, &set)? {
-            let (Some(counter), Some(place)) = (element.counter, element.comment.as_deref().and_then(place)) else {
-                continue;
-            };
-            let sum = by_place.entry(place.to_owned()).or_default();
-            sum.0 += counter.packets;
-            sum.1 += counter.bytes;
-        }
-    }
-    Ok(by_place)
-}
-
-/// The place at the beginning of an element's comment: up to the line number.
-fn place(comment: &str) -> Option<&str> {
-    let mut from = 0;
-    while let Some(colon) = comment[from..].find(':') {
-        let digits = from + colon + 1;
-        let length = comment[digits..].bytes().take_while(u8::is_ascii_digit).count();
-        let end = digits + length;
-        if length > 0 && comment[end..].chars().next().is_none_or(|next| next == ' ') {
-            return Some(&comment[..end]);
-        }
-        from = digits;
-    }
-    None
 }
 
 /// A base chain of another table, which may refuse what ours accepts.
@@ -188,10 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_and_words() {
-        assert_eq!(place("labgate.toml:36 web -> db"), Some("labgate.toml:36"));
-        assert_eq!(place("a:b c.toml:7"), Some("a:b c.toml:7"));
-        assert_eq!(place("own source"), None);
+    fn a_refusal_is_headed_by_the_place() {
         let said = "/dev/stdin:9:3-9: Error: Could not process rule: No such file\n 1 . 2 comment \"labgate.toml:9 a -> b\",\n ^^^^\n";
         assert!(words(said).starts_with("nft refuses `labgate.toml:9 a -> b`:\n/dev/stdin"));
         assert_eq!(words(""), "nft failed without a word");
