@@ -3,6 +3,8 @@
 #[path = "lab/support.rs"]
 mod support;
 
+#[path = "lab/apply.rs"]
+mod apply;
 #[path = "lab/bridge.rs"]
 mod bridge;
 #[path = "lab/change.rs"]
@@ -27,6 +29,8 @@ mod names;
 mod others;
 #[path = "lab/reach.rs"]
 mod reach;
+#[path = "lab/revisions.rs"]
+mod revisions;
 #[path = "lab/uplink.rs"]
 mod uplink;
 #[path = "lab/verb.rs"]

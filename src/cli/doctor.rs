@@ -9,8 +9,9 @@ use serde::Serialize;
 use super::{Common, ERROR, show};
 use crate::config::{self, Config, Transport, Upstream};
 use crate::daemon::control::{self, Request};
-use crate::daemon::{self, last_good, views};
+use crate::daemon::{self, views};
 use crate::desired::doctor::{self, Daemon, Facts, Finding, Look, Verdict};
+use crate::linux::history::History;
 use crate::linux::netlink::Netlink;
 use crate::linux::{clock, config_files, doctor as look, resolv_conf, sysctl};
 use crate::model::Links;
@@ -122,7 +123,9 @@ fn configuration(common: &Common) -> (Look<String>, Option<Config>) {
 }
 
 fn last_one(common: &Common) -> Option<Config> {
-    config::check(&last_good::read(&common.state_dir)?).config
+    let opened = History::open(&common.state_dir);
+    let running = opened.history.revision(opened.record?.running()).ok()?;
+    config::check(&running.sources()).config
 }
 
 async fn status(common: &Common) -> Result<views::Status, Daemon> {

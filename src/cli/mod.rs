@@ -1,5 +1,6 @@
 //! Floor 6: the verbs. Each prints text for a person, or one JSON document with `--json`.
 
+mod apply;
 pub mod counted;
 mod doctor;
 mod init;
@@ -45,7 +46,7 @@ pub struct Common {
         value_name = "FILE"
     )]
     pub config: PathBuf,
-    /// Folder of what survives a reboot: leases, the last good configuration
+    /// Folder of what survives a reboot: leases, revisions of the configuration
     #[arg(long, global = true, env = "LABGATE_STATE_DIR", default_value = "/var/lib/labgate", value_name = "DIR")]
     pub state_dir: PathBuf,
     /// Folder of the control socket
@@ -106,6 +107,33 @@ enum Verb {
     },
     /// Make the running gateway read its file again
     Reload,
+    /// Put a text into effect, all of it or nothing: the configured file as it lies there, or FILE in its place
+    Apply {
+        /// Its text takes the place of the configured file once it stays
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        manner: apply::Manner,
+    },
+    /// Let the change that waits stay; only from a session that was opened after it
+    Confirm,
+    /// Take back the change that waits
+    Revert,
+    /// Put an earlier revision into effect again
+    Undo {
+        /// Its number, as `labgate history` shows it; the one before what runs where none is given
+        number: Option<u64>,
+        #[command(flatten)]
+        manner: apply::Manner,
+    },
+    /// List every text that was in effect: when, by whom, and what became of it
+    History,
+    /// Show in what a revision differs from the one before it, or two revisions, or the file and what runs
+    Diff {
+        /// A revision; without one, the file as it lies there is shown against what runs
+        first: Option<u64>,
+        /// Another revision; the one before the first where none is given
+        second: Option<u64>,
+    },
     /// Remove the firewall table, addresses and settings that labgate made
     Teardown,
     /// Load a closed firewall before the network is up (for labgate-early.service)
@@ -143,7 +171,13 @@ pub fn main() -> ExitCode {
         Verb::Rules { all } => verbs::rules(&common, all),
         Verb::Forwards => verbs::forwards(&common),
         Verb::Explain { from, to, proto } => verbs::explain(&common, from, to, proto),
-        Verb::Reload => verbs::reload(&common),
+        Verb::Reload => apply::reload(&common),
+        Verb::Apply { file, manner } => apply::apply(&common, file.as_deref(), &manner),
+        Verb::Confirm => apply::confirm(&common),
+        Verb::Revert => apply::revert(&common),
+        Verb::Undo { number, manner } => apply::undo(&common, number, &manner),
+        Verb::History => apply::history(&common),
+        Verb::Diff { first, second } => apply::diff(&common, first, second),
         Verb::Teardown => verbs::teardown(&common),
         Verb::Early => verbs::early(&common),
         Verb::Lab(args) => lab::run(&common, args),

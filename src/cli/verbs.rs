@@ -12,7 +12,6 @@ use super::{Cli, Common, ERROR};
 use crate::config;
 use crate::daemon::control::{self, Request};
 use crate::daemon::counted::Counted;
-use crate::daemon::reload::Outcome;
 use crate::daemon::{self, logging, views};
 use crate::desired;
 use crate::dns::outside::Resolved;
@@ -25,12 +24,12 @@ const DENIED: u8 = 3;
 
 type Done = anyhow::Result<ExitCode>;
 
-fn wait<F: Future>(future: F) -> anyhow::Result<F::Output> {
+pub(super) fn wait<F: Future>(future: F) -> anyhow::Result<F::Output> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
 }
 
 /// Asks the daemon; prints the document where `--json` asks for it, else gives it back to be shown.
-fn ask<T: DeserializeOwned>(common: &Common, request: Request) -> anyhow::Result<Option<T>> {
+pub(super) fn ask<T: DeserializeOwned>(common: &Common, request: Request) -> anyhow::Result<Option<T>> {
     let document = wait(control::ask(&common.runtime_dir, &request))??;
     if common.json {
         show::json(&document)?;
@@ -82,6 +81,12 @@ pub fn status(common: &Common) -> Done {
     show::line(format!("labgate {}  {}  (pid {}, {})", status.version, status.state, status.pid, status.config))?;
     if let Some(reason) = &status.rejected {
         show::line(format!("\nThe file cannot be used as it stands; what ran before runs on:\n{reason}"))?;
+    }
+    if let Some(waiting) = &status.waiting {
+        show::line(format!("\n{waiting}"))?;
+    }
+    if let Some(words) = &status.file {
+        show::line(format!("\n{words}"))?;
     }
     show::line("")?;
     let rows: Vec<_> = status
@@ -217,24 +222,6 @@ pub fn explain(common: &Common, from: String, to: String, proto: String) -> Done
         show::line(explanation.to_string().trim_end())?;
     }
     Ok(if explanation.allowed { ExitCode::SUCCESS } else { ExitCode::from(DENIED) })
-}
-
-pub fn reload(common: &Common) -> Done {
-    let document = wait(control::ask(&common.runtime_dir, &Request::Reload))??;
-    if common.json {
-        show::json(&document)?;
-    }
-    let (code, words) = match serde_json::from_value(document)? {
-        Outcome::Unchanged { warnings } => {
-            (ExitCode::SUCCESS, format!("{warnings}\nthe file says what is already running"))
-        }
-        Outcome::Applied { warnings } => (ExitCode::SUCCESS, format!("{warnings}\nthe new configuration is in effect")),
-        Outcome::Rejected { reason } => (ExitCode::from(ERROR), reason),
-    };
-    if !common.json {
-        show::line(words.trim())?;
-    }
-    Ok(code)
 }
 
 pub fn teardown(common: &Common) -> Done {

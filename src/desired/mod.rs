@@ -9,6 +9,7 @@ mod ruleset;
 mod elements;
 mod check;
 pub mod names;
+pub mod revision;
 
 pub use check::check;
 pub use elements::{elements, elements_after};

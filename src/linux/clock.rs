@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
+use super::network_record::boot;
+use crate::desired::revision::Moment;
 use crate::model::Now;
 
 /// This moment on both clocks.
@@ -28,6 +30,11 @@ pub fn synchronised() -> std::io::Result<bool> {
         return Err(std::io::Error::last_os_error());
     }
     Ok(timex.status & libc::STA_UNSYNC == 0)
+}
+
+/// This moment, so that it can be told after a restart and after a boot.
+pub fn moment() -> Moment {
+    Moment::new(&boot(), now())
 }
 
 /// The moment on tokio's clock at which [`Now::instant`] will be `instant`; now, where that has passed.

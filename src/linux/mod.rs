@@ -24,3 +24,6 @@ pub mod vendors;
 pub mod watch;
 pub mod dns_socket;
 pub mod hosts_files;
+pub mod history;
+pub mod install;
+pub mod session;
