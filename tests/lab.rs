@@ -13,6 +13,8 @@ mod clients;
 mod counters;
 #[path = "lab/crash.rs"]
 mod crash;
+#[path = "lab/doctor.rs"]
+mod doctor;
 #[path = "lab/faults.rs"]
 mod faults;
 #[path = "lab/follow.rs"]
@@ -21,6 +23,8 @@ mod follow;
 mod namespaces;
 #[path = "lab/names.rs"]
 mod names;
+#[path = "lab/others.rs"]
+mod others;
 #[path = "lab/reach.rs"]
 mod reach;
 #[path = "lab/uplink.rs"]

@@ -7,7 +7,7 @@ pub mod dns;
 pub mod forwarder;
 pub mod uplink;
 pub mod control;
-mod last_good;
+pub mod last_good;
 pub mod logging;
 mod reconcile;
 mod usage;
