@@ -15,6 +15,8 @@ mod clients;
 mod counters;
 #[path = "lab/crash.rs"]
 mod crash;
+#[path = "lab/doctor.rs"]
+mod doctor;
 #[path = "lab/faults.rs"]
 mod faults;
 #[path = "lab/follow.rs"]
@@ -23,6 +25,8 @@ mod follow;
 mod namespaces;
 #[path = "lab/names.rs"]
 mod names;
+#[path = "lab/others.rs"]
+mod others;
 #[path = "lab/reach.rs"]
 mod reach;
 #[path = "lab/revisions.rs"]

@@ -2,6 +2,7 @@
 
 mod apply;
 pub mod counted;
+mod doctor;
 mod init;
 pub mod lab;
 mod show;
@@ -80,6 +81,8 @@ enum Verb {
     Schema,
     /// Tell how everything is: exit 0 good, 1 degraded
     Status,
+    /// Look for what hinders the gateway, the likely cause first, with evidence and fix: exit 0 good, 1 degraded
+    Doctor,
     /// List the live leases
     Leases,
     /// List every device that is configured, leased to or seen
@@ -162,6 +165,7 @@ pub fn main() -> ExitCode {
         Verb::Check { file, hints } => verbs::check(&common, file.as_deref(), hints),
         Verb::Schema => verbs::schema(),
         Verb::Status => verbs::status(&common),
+        Verb::Doctor => doctor::run(&common),
         Verb::Leases => verbs::leases(&common),
         Verb::Hosts => verbs::hosts(&common),
         Verb::Rules { all } => verbs::rules(&common, all),

@@ -3,6 +3,7 @@
 pub mod arp;
 pub mod clock;
 pub mod dhcp_socket;
+pub mod doctor;
 pub mod lease_store;
 pub mod config_files;
 pub mod neighbours;
