@@ -9,12 +9,13 @@ use anyhow::{Context, bail};
 use similar::TextDiff;
 
 use super::verbs::{ask, wait};
-use super::{Common, ERROR, show};
+use super::{Common, ERROR, plan, show};
 use crate::config;
 use crate::daemon::change::Outcome;
 use crate::daemon::control::{self, Request};
 use crate::daemon::revisions::{Row, Texts};
 use crate::daemon::standing::Install;
+use crate::desired::plan::Plan;
 use crate::linux::{config_files, install, session};
 use crate::model::utc_text;
 
@@ -41,14 +42,29 @@ fn confirm_time(text: &str) -> Result<Duration, String> {
 
 /// Puts a text, or the configured file as it lies there, into effect.
 pub fn apply(common: &Common, file: Option<&Path>, manner: &Manner) -> Done {
-    let read = |path: &Path| -> anyhow::Result<String> {
-        let bytes = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        String::from_utf8(bytes)
-            .map_err(|_| anyhow::anyhow!("{0} is not UTF-8; `labgate check {0}` shows where", path.display()))
-    };
     let text = file.map(read).transpose()?;
     let confirm_seconds = manner.confirm.map(|time| time.as_secs());
+    show_plan(common, file)?;
     change(common, Request::Apply { text, confirm_seconds, force: manner.force })
+}
+
+/// Shows what is about to change. Why there is no plan, `apply` itself says.
+fn show_plan(common: &Common, file: Option<&Path>) -> anyhow::Result<()> {
+    let Ok(document) = wait(control::ask(&common.runtime_dir, &plan::request(file)?))? else { return Ok(()) };
+    let mut found: Plan = serde_json::from_value(document)?;
+    if common.json || found.is_empty() {
+        return Ok(());
+    }
+    found.file = file.unwrap_or(&common.config).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    found.lock_out = None;
+    show::line(plan::text(&found))
+}
+
+/// The text of a file that may take the place of the main one.
+pub fn read(path: &Path) -> anyhow::Result<String> {
+    let bytes = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    String::from_utf8(bytes)
+        .map_err(|_| anyhow::anyhow!("{0} is not UTF-8; `labgate check {0}` shows where", path.display()))
 }
 
 /// Puts an earlier revision into effect again.

@@ -11,9 +11,8 @@ use crate::config::{self, Config, Transport, Upstream};
 use crate::daemon::control::{self, Request};
 use crate::daemon::{self, views};
 use crate::desired::doctor::{self, Daemon, Facts, Finding, Look, Verdict};
-use crate::linux::history::History;
 use crate::linux::netlink::Netlink;
-use crate::linux::{clock, config_files, doctor as look, resolv_conf, sysctl};
+use crate::linux::{clock, config_files, doctor as look, history, resolv_conf, sysctl};
 use crate::model::Links;
 
 /// How long another DHCP server may take to offer an address.
@@ -123,9 +122,13 @@ fn configuration(common: &Common) -> (Look<String>, Option<Config>) {
 }
 
 fn last_one(common: &Common) -> Option<Config> {
+<<<<<<< HEAD
     let opened = History::open(&common.state_dir);
     let running = opened.history.revision(opened.record?.running()).ok()?;
     config::check(&running.sources()).config
+=======
+    config::check(&history::running(&common.state_dir)?).config
+>>>>>>> apply
 }
 
 async fn status(common: &Common) -> Result<views::Status, Daemon> {

@@ -5,6 +5,7 @@ pub mod counted;
 mod doctor;
 mod init;
 pub mod lab;
+mod plan;
 mod show;
 mod verbs;
 
@@ -76,6 +77,11 @@ enum Verb {
         /// Show what nobody has to mend, too
         #[arg(long)]
         hints: bool,
+    },
+    /// Tell what a file would change, in effects: exit 0 nothing, 2 changes, 1 error
+    Plan {
+        /// The file; the running configuration's as it lies there where none is given
+        file: Option<PathBuf>,
     },
     /// Print the JSON schema of the file, for editors
     Schema,
@@ -163,6 +169,7 @@ pub fn main() -> ExitCode {
         Verb::Run => verbs::run(&common),
         Verb::Init(args) => init::run(&common, &args),
         Verb::Check { file, hints } => verbs::check(&common, file.as_deref(), hints),
+        Verb::Plan { file } => plan::run(&common, file.as_deref()),
         Verb::Schema => verbs::schema(),
         Verb::Status => verbs::status(&common),
         Verb::Doctor => doctor::run(&common),

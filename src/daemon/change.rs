@@ -156,7 +156,7 @@ fn cannot_keep(pictures: &Pictures, error: &io::Error) -> String {
 }
 
 /// The texts of a wish.
-async fn gather(pictures: &Arc<Pictures>, texts: &Texts) -> Result<Vec<Source>, String> {
+pub(super) async fn gather(pictures: &Arc<Pictures>, texts: &Texts) -> Result<Vec<Source>, String> {
     let paths = pictures.paths.clone();
     let lying = move || config_files::read(&paths.config).map_err(|error| format!("error: {error}"));
     let state = pictures.paths.state.clone();

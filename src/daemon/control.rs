@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::change::{self, Change, Outcome, Texts};
 use super::pending::{self, Caller};
 use super::pictures::Pictures;
-use super::{revisions, views};
+use super::{plan, revisions, views};
+use crate::desired::plan::Session;
 use crate::desired::revision::Seat;
 use crate::linux::history::How;
 use crate::linux::{clock, session};
@@ -55,6 +56,13 @@ pub enum Request {
         to: String,
         /// `tcp`, `udp`, `icmp`.
         proto: String,
+    },
+    /// What a text would change.
+    Plan {
+        /// As in `apply`.
+        text: Option<String>,
+        /// The remote session of whoever asks.
+        session: Option<Session>,
     },
     /// Reads the file again; answers when it is in effect or refused.
     Reload,

@@ -16,6 +16,8 @@ use crate::desired::revision::Record;
 use crate::model::UnixSeconds;
 
 const VERSION: u32 = 1;
+const FOLDER: &str = "history";
+const RECORD: &str = "revisions.json";
 /// So many revisions are kept, and so many octets of them; the oldest go first.
 const MOST_REVISIONS: usize = 500;
 const MOST_OCTETS: u64 = 64 << 20;
@@ -115,7 +117,7 @@ pub struct Opened {
 impl History {
     /// Opens the history below the state folder.
     pub fn open(state: &Path) -> Opened {
-        let history = History { folder: state.join("history"), record: state.join("revisions.json") };
+        let history = History { folder: state.join(FOLDER), record: state.join(RECORD) };
         let mut notes = Vec::new();
         if let Err(error) = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&history.folder) {
             notes.push(format!("cannot make {}: {error}", history.folder.display()));
@@ -201,8 +203,20 @@ impl History {
     }
 
     fn path(&self, number: u64) -> PathBuf {
-        self.folder.join(format!("{number:06}.json"))
+        revision_path(&self.folder, number)
     }
+}
+
+/// The texts of the revision that runs, for somebody who only looks: nothing is made, and nothing put aside.
+pub fn running(state: &Path) -> Option<Vec<Source>> {
+    let stored: StoredRecord = serde_json::from_slice(&std::fs::read(state.join(RECORD)).ok()?).ok()?;
+    let path = revision_path(&state.join(FOLDER), stored.record.running());
+    let revision: Revision = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    (stored.version == VERSION && revision.version == VERSION).then(|| revision.sources())
+}
+
+fn revision_path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:06}.json"))
 }
 
 /// Reads one of our files; puts it aside where it cannot be understood.
@@ -252,6 +266,7 @@ mod tests {
         history.stand(&stands(1)).unwrap();
         let again = History::open(state.path());
         assert_eq!((again.record, again.notes.len()), (Some(stands(1)), 0));
+        assert_eq!(running(state.path()), Some(again.history.revision(1).unwrap().sources()));
         assert_eq!(again.history.revision(1).unwrap().sources()[0].text, b"[wan]\n");
         assert_eq!(history.next().unwrap(), 2);
         for (path, mode) in [("history", 0o700), ("history/000001.json", 0o600), ("revisions.json", 0o600)] {
@@ -269,6 +284,7 @@ mod tests {
         for wreck in [&b""[..], &[0; 64], b"{\"version\":1", b"{\"version\":9}", b"\xff\xfe"] {
             std::fs::write(&path, wreck).unwrap();
             std::fs::write(state.path().join("revisions.json"), wreck).unwrap();
+            assert_eq!(running(state.path()), None);
             let error = history.revision(7).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData);
             let opened = History::open(state.path());

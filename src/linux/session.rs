@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nix::unistd::{SysconfVar, Uid, User, sysconf};
 
+use crate::desired::plan::Session;
 use crate::desired::revision::Seat;
 
 /// Programs that serve sessions over the network, by the start of their names: OpenSSH's (`sshd`, `sshd-session`) and Dropbear.
@@ -45,6 +46,14 @@ pub fn own_seat() -> Seat {
         _ if marked => Seat::Detached,
         _ => Seat::Local,
     }
+}
+
+/// The remote end of the SSH session that this process is in, as OpenSSH tells it: `client port server port`.
+pub fn remote() -> Option<Session> {
+    let told = std::env::var("SSH_CONNECTION").ok()?;
+    let mut words = told.split_whitespace();
+    let address = words.next()?.parse().ok()?;
+    Some(Session { address, port: words.nth(2)?.parse().ok()? })
 }
 
 struct Process {
