@@ -122,13 +122,7 @@ fn configuration(common: &Common) -> (Look<String>, Option<Config>) {
 }
 
 fn last_one(common: &Common) -> Option<Config> {
-<<<<<<< HEAD
-    let opened = History::open(&common.state_dir);
-    let running = opened.history.revision(opened.record?.running()).ok()?;
-    config::check(&running.sources()).config
-=======
     config::check(&history::running(&common.state_dir)?).config
->>>>>>> apply
 }
 
 async fn status(common: &Common) -> Result<views::Status, Daemon> {

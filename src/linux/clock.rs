@@ -15,14 +15,11 @@ pub fn now() -> Now {
     Now { instant: boot, unix }
 }
 
-<<<<<<< HEAD
-=======
 /// This moment, so that it can be told after a restart and after a boot.
 pub fn moment() -> Moment {
     Moment::new(&boot(), now())
 }
 
->>>>>>> apply
 /// Whether the kernel counts the wall clock as set by a time service (`STA_UNSYNC` is clear, ntp_adjtime(3)).
 ///
 /// # Errors
@@ -38,14 +35,6 @@ pub fn synchronised() -> std::io::Result<bool> {
         return Err(std::io::Error::last_os_error());
     }
     Ok(timex.status & libc::STA_UNSYNC == 0)
-<<<<<<< HEAD
-}
-
-/// This moment, so that it can be told after a restart and after a boot.
-pub fn moment() -> Moment {
-    Moment::new(&boot(), now())
-=======
->>>>>>> apply
 }
 
 /// The moment on tokio's clock at which [`Now::instant`] will be `instant`; now, where that has passed.
