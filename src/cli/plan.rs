@@ -21,7 +21,9 @@ const CHANGES: u8 = 2;
 /// Compares a text, or the configured file as it lies there, with what runs.
 pub fn run(common: &Common, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let mut plan = match wait(control::ask(&common.runtime_dir, &request(file)?))? {
-        Ok(document) => serde_json::from_value(document).context("the running gateway speaks another version of labgate")?,
+        Ok(document) => {
+            serde_json::from_value(document).context("the running gateway speaks another version of labgate")?
+        }
         Err(error) if error.downcast_ref::<std::io::Error>().is_some() => {
             let Some(plan) = without_daemon(common, file)? else { return Err(error) };
             plan

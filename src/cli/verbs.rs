@@ -15,7 +15,7 @@ use crate::daemon::counted::Counted;
 use crate::daemon::{self, logging, views};
 use crate::desired;
 use crate::dns::outside::Resolved;
-use crate::firewall::{self, Explanation, Policy};
+use crate::firewall::{self, Explanation, Policy, Surroundings};
 use crate::linux::{clock, config_files, network, nft};
 use crate::model::Bindings;
 
@@ -205,16 +205,15 @@ pub fn explain(common: &Common, from: String, to: String, proto: String) -> Done
     let explanation: Explanation = if runs_by_this_file(common) {
         serde_json::from_value(wait(control::ask(&common.runtime_dir, &Request::Explain { from, to, proto }))??)?
     } else {
-        let checked = desired::check(&config_files::read(&common.config)?);
+        // A file in which an expectation fails is explained all the same: why it fails is the question.
+        let checked = config::check(&config_files::read(&common.config)?);
         let Some(config) = checked.config else {
             bail!("{}\n{}", checked.report.render(false), checked.report.summary())
         };
         let query = firewall::Query::parse(&config, &from, &to, &proto)?;
-        firewall::explain(
-            &Policy::compile(&config),
-            &desired::host_addresses(&config, &Bindings::default(), &Resolved::default()),
-            &query,
-        )
+        let hosts = desired::host_addresses(&config, &Bindings::default(), &Resolved::default());
+        let around = Surroundings { hosts, ..Surroundings::default() };
+        firewall::explain(&Policy::compile(&config), &around, &query)
     };
     if common.json {
         show::json(&explanation)?;

@@ -8,7 +8,7 @@ pub mod forwarder;
 pub mod uplink;
 pub mod control;
 pub mod logging;
-mod plan;
+
 mod reconcile;
 mod usage;
 pub mod change;

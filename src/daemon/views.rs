@@ -308,5 +308,6 @@ pub async fn explain(pictures: &Pictures, from: &str, to: &str, proto: &str) -> 
     let mut meter = pictures.meter.lock().await;
     meter.sample();
     let counters = counted::by_place(&policy, meter.book(), clock::now());
-    Ok(firewall::explain(&policy, &addresses, &query).with_counters(&counters))
+    let around = desired::surroundings(&policy, &addresses, &pictures.links.borrow());
+    Ok(firewall::explain(&policy, &around, &query).with_counters(&counters))
 }
