@@ -349,3 +349,10 @@ fn a_report_is_data_too() {
     assert!(checked.report.refusal().ends_with("; nothing was changed, the running configuration stays"));
     assert!(checked.report.render(true).contains("\u{1b}["));
 }
+
+#[test]
+fn apply() {
+    assert_eq!(lan("").apply.confirm, None);
+    assert_eq!(lan("[apply]\nconfirm = \"60s\"").apply.confirm, Some(Duration::from_secs(60)));
+    assert_eq!(lan("[apply]\nconfirm = \"1h\"").apply.confirm, Some(Duration::from_secs(3600)));
+}

@@ -3,6 +3,8 @@
 #[path = "lab/support.rs"]
 mod support;
 
+#[path = "lab/apply.rs"]
+mod apply;
 #[path = "lab/bridge.rs"]
 mod bridge;
 #[path = "lab/change.rs"]
@@ -13,6 +15,8 @@ mod clients;
 mod counters;
 #[path = "lab/crash.rs"]
 mod crash;
+#[path = "lab/doctor.rs"]
+mod doctor;
 #[path = "lab/faults.rs"]
 mod faults;
 #[path = "lab/follow.rs"]
@@ -21,8 +25,12 @@ mod follow;
 mod namespaces;
 #[path = "lab/names.rs"]
 mod names;
+#[path = "lab/others.rs"]
+mod others;
 #[path = "lab/reach.rs"]
 mod reach;
+#[path = "lab/revisions.rs"]
+mod revisions;
 #[path = "lab/uplink.rs"]
 mod uplink;
 #[path = "lab/verb.rs"]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use labgate::config::{self, Config};
 use labgate::desired;
+use labgate::desired::doctor::foreign::{Base, Hook};
 use labgate::firewall::{HostAddresses, Policy, Reading, SetElements, Usage};
 use labgate::linux::nfnetlink::DumpedElement;
 use labgate::linux::nft;
@@ -283,10 +284,8 @@ async fn what_nft_refuses_is_said_in_the_words_of_the_file() {
     nft::apply("table ip docker { chain x { type filter hook forward priority filter + 5; policy drop; }\n}")
         .await
         .unwrap();
-    let foreign = nft::foreign_base_chains().await.unwrap();
+    let chains = labgate::linux::doctor::chains().await.unwrap();
+    let foreign: Vec<_> = chains.iter().filter(|chain| !chain.is_ours()).collect();
     assert_eq!(foreign.len(), 1, "{foreign:?}");
-    assert_eq!(
-        (&*foreign[0].table, &*foreign[0].hook, foreign[0].priority, foreign[0].drops),
-        ("docker", "forward", 5, true)
-    );
+    assert_eq!(foreign[0].base, Some(Base { hook: Hook::Forward, nat: false, priority: 5, drops: true }));
 }

@@ -1,8 +1,11 @@
 //! Floor 6: the verbs. Each prints text for a person, or one JSON document with `--json`.
 
+mod apply;
 pub mod counted;
+mod doctor;
 mod init;
 pub mod lab;
+mod plan;
 mod show;
 mod verbs;
 
@@ -44,7 +47,7 @@ pub struct Common {
         value_name = "FILE"
     )]
     pub config: PathBuf,
-    /// Folder of what survives a reboot: leases, the last good configuration
+    /// Folder of what survives a reboot: leases, revisions of the configuration
     #[arg(long, global = true, env = "LABGATE_STATE_DIR", default_value = "/var/lib/labgate", value_name = "DIR")]
     pub state_dir: PathBuf,
     /// Folder of the control socket
@@ -75,10 +78,17 @@ enum Verb {
         #[arg(long)]
         hints: bool,
     },
+    /// Tell what a file would change, in effects: exit 0 nothing, 2 changes, 1 error
+    Plan {
+        /// The file; the running configuration's as it lies there where none is given
+        file: Option<PathBuf>,
+    },
     /// Print the JSON schema of the file, for editors
     Schema,
     /// Tell how everything is: exit 0 good, 1 degraded
     Status,
+    /// Look for what hinders the gateway, the likely cause first, with evidence and fix: exit 0 good, 1 degraded
+    Doctor,
     /// List the live leases
     Leases,
     /// List every device that is configured, leased to or seen
@@ -103,6 +113,33 @@ enum Verb {
     },
     /// Make the running gateway read its file again
     Reload,
+    /// Put a text into effect, all of it or nothing: the configured file as it lies there, or FILE in its place
+    Apply {
+        /// Its text takes the place of the configured file once it stays
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        manner: apply::Manner,
+    },
+    /// Let the change that waits stay; only from a session that was opened after it
+    Confirm,
+    /// Take back the change that waits
+    Revert,
+    /// Put an earlier revision into effect again
+    Undo {
+        /// Its number, as `labgate history` shows it; the one before what runs where none is given
+        number: Option<u64>,
+        #[command(flatten)]
+        manner: apply::Manner,
+    },
+    /// List every text that was in effect: when, by whom, and what became of it
+    History,
+    /// Show in what a revision differs from the one before it, or two revisions, or the file and what runs
+    Diff {
+        /// A revision; without one, the file as it lies there is shown against what runs
+        first: Option<u64>,
+        /// Another revision; the one before the first where none is given
+        second: Option<u64>,
+    },
     /// Remove the firewall table, addresses and settings that labgate made
     Teardown,
     /// Load a closed firewall before the network is up (for labgate-early.service)
@@ -132,14 +169,22 @@ pub fn main() -> ExitCode {
         Verb::Run => verbs::run(&common),
         Verb::Init(args) => init::run(&common, &args),
         Verb::Check { file, hints } => verbs::check(&common, file.as_deref(), hints),
+        Verb::Plan { file } => plan::run(&common, file.as_deref()),
         Verb::Schema => verbs::schema(),
         Verb::Status => verbs::status(&common),
+        Verb::Doctor => doctor::run(&common),
         Verb::Leases => verbs::leases(&common),
         Verb::Hosts => verbs::hosts(&common),
         Verb::Rules { all } => verbs::rules(&common, all),
         Verb::Forwards => verbs::forwards(&common),
         Verb::Explain { from, to, proto } => verbs::explain(&common, from, to, proto),
-        Verb::Reload => verbs::reload(&common),
+        Verb::Reload => apply::reload(&common),
+        Verb::Apply { file, manner } => apply::apply(&common, file.as_deref(), &manner),
+        Verb::Confirm => apply::confirm(&common),
+        Verb::Revert => apply::revert(&common),
+        Verb::Undo { number, manner } => apply::undo(&common, number, &manner),
+        Verb::History => apply::history(&common),
+        Verb::Diff { first, second } => apply::diff(&common, first, second),
         Verb::Teardown => verbs::teardown(&common),
         Verb::Early => verbs::early(&common),
         Verb::Lab(args) => lab::run(&common, args),

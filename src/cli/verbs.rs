@@ -12,11 +12,10 @@ use super::{Cli, Common, ERROR};
 use crate::config;
 use crate::daemon::control::{self, Request};
 use crate::daemon::counted::Counted;
-use crate::daemon::reload::Outcome;
 use crate::daemon::{self, logging, views};
 use crate::desired;
 use crate::dns::outside::Resolved;
-use crate::firewall::{self, Explanation, Policy};
+use crate::firewall::{self, Explanation, Policy, Surroundings};
 use crate::linux::{clock, config_files, network, nft};
 use crate::model::Bindings;
 
@@ -25,12 +24,12 @@ const DENIED: u8 = 3;
 
 type Done = anyhow::Result<ExitCode>;
 
-fn wait<F: Future>(future: F) -> anyhow::Result<F::Output> {
+pub(super) fn wait<F: Future>(future: F) -> anyhow::Result<F::Output> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
 }
 
 /// Asks the daemon; prints the document where `--json` asks for it, else gives it back to be shown.
-fn ask<T: DeserializeOwned>(common: &Common, request: Request) -> anyhow::Result<Option<T>> {
+pub(super) fn ask<T: DeserializeOwned>(common: &Common, request: Request) -> anyhow::Result<Option<T>> {
     let document = wait(control::ask(&common.runtime_dir, &request))??;
     if common.json {
         show::json(&document)?;
@@ -82,6 +81,12 @@ pub fn status(common: &Common) -> Done {
     show::line(format!("labgate {}  {}  (pid {}, {})", status.version, status.state, status.pid, status.config))?;
     if let Some(reason) = &status.rejected {
         show::line(format!("\nThe file cannot be used as it stands; what ran before runs on:\n{reason}"))?;
+    }
+    if let Some(waiting) = &status.waiting {
+        show::line(format!("\n{waiting}"))?;
+    }
+    if let Some(words) = &status.file {
+        show::line(format!("\n{words}"))?;
     }
     show::line("")?;
     let rows: Vec<_> = status
@@ -200,16 +205,15 @@ pub fn explain(common: &Common, from: String, to: String, proto: String) -> Done
     let explanation: Explanation = if runs_by_this_file(common) {
         serde_json::from_value(wait(control::ask(&common.runtime_dir, &Request::Explain { from, to, proto }))??)?
     } else {
-        let checked = desired::check(&config_files::read(&common.config)?);
+        // A file in which an expectation fails is explained all the same: why it fails is the question.
+        let checked = config::check(&config_files::read(&common.config)?);
         let Some(config) = checked.config else {
             bail!("{}\n{}", checked.report.render(false), checked.report.summary())
         };
         let query = firewall::Query::parse(&config, &from, &to, &proto)?;
-        firewall::explain(
-            &Policy::compile(&config),
-            &desired::host_addresses(&config, &Bindings::default(), &Resolved::default()),
-            &query,
-        )
+        let hosts = desired::host_addresses(&config, &Bindings::default(), &Resolved::default());
+        let around = Surroundings { hosts, ..Surroundings::default() };
+        firewall::explain(&Policy::compile(&config), &around, &query)
     };
     if common.json {
         show::json(&explanation)?;
@@ -217,24 +221,6 @@ pub fn explain(common: &Common, from: String, to: String, proto: String) -> Done
         show::line(explanation.to_string().trim_end())?;
     }
     Ok(if explanation.allowed { ExitCode::SUCCESS } else { ExitCode::from(DENIED) })
-}
-
-pub fn reload(common: &Common) -> Done {
-    let document = wait(control::ask(&common.runtime_dir, &Request::Reload))??;
-    if common.json {
-        show::json(&document)?;
-    }
-    let (code, words) = match serde_json::from_value(document)? {
-        Outcome::Unchanged { warnings } => {
-            (ExitCode::SUCCESS, format!("{warnings}\nthe file says what is already running"))
-        }
-        Outcome::Applied { warnings } => (ExitCode::SUCCESS, format!("{warnings}\nthe new configuration is in effect")),
-        Outcome::Rejected { reason } => (ExitCode::from(ERROR), reason),
-    };
-    if !common.json {
-        show::line(words.trim())?;
-    }
-    Ok(code)
 }
 
 pub fn teardown(common: &Common) -> Done {

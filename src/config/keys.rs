@@ -93,7 +93,7 @@ pub(super) static ROOT: Keys = Keys {
         later("web", ANYTHING, "The web page."),
         later("metrics", ANYTHING, "Metrics for a monitoring system."),
         later("notify", ANYTHING, "Messages about events."),
-        later("apply", ANYTHING, "How a changed file is applied."),
+        key("apply", Table(&APPLY), "{ confirm = \"60s\" }", "How a change is applied."),
     ],
 };
 
@@ -303,6 +303,16 @@ pub(super) static FORWARD: Keys = Keys {
 
 /// `[log]`
 pub(super) static LOG: Keys = Keys { keys: &[key("level", Choice(LOG_LEVELS), "\"info\"", "How much is logged.")] };
+
+/// `[apply]`
+pub(super) static APPLY: Keys = Keys {
+    keys: &[key(
+        "confirm",
+        Text,
+        "\"60s\"",
+        "How long a change waits for `labgate confirm` before it is undone; without it changes stay.",
+    )],
+};
 
 /// Values of `log.level`.
 pub(super) const LOG_LEVELS: &[&str] = &["error", "warn", "info", "debug"];

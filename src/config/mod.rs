@@ -36,7 +36,7 @@ use source::{File, Span};
 const LARGEST: usize = 4 << 20;
 
 /// One file of the configuration: the main file first, then the fragments of `labgate.d` by name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// Name shown in messages, without its folder for places, e.g. `labgate.toml` or `labgate.d/10-iot.toml`.
     pub name: String,
@@ -92,6 +92,17 @@ pub fn check(sources: &[Source]) -> Checked {
     let config = if hopeless { None } else { decode::config(&mut context, &root) };
     let config = config.filter(|_| context.errors() == 0);
     Checked { config, report: context.finish() }
+}
+
+/// Reads a duration as the file writes it: `90s`, `1h30m`.
+///
+/// # Errors
+/// What is wrong with it, and what would be right.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    values::duration(text).map_err(|wrong| match wrong.help {
+        Some(help) => format!("{}; {help}", wrong.message),
+        None => wrong.message,
+    })
 }
 
 enum Unreadable {

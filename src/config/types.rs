@@ -103,6 +103,8 @@ pub struct Config {
     pub forwards: Vec<PortForward>,
     /// `[log]`.
     pub log: Log,
+    /// `[apply]`.
+    pub apply: Apply,
 }
 
 /// `[gateway]`: the router itself.
@@ -458,6 +460,13 @@ pub enum RecordData {
         /// Mail exchanger.
         exchange: DomainName,
     },
+}
+
+/// `[apply]`: how a change is applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Apply {
+    /// How long a change waits for `labgate confirm` before it is undone; `None`: it stays at once.
+    pub confirm: Option<Duration>,
 }
 
 /// `[log]`.

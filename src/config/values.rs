@@ -88,6 +88,16 @@ pub(super) fn lease_time(text: &str) -> Parsed<Duration> {
     Ok(time)
 }
 
+/// [`duration`] in which a person can open a session and confirm.
+pub(super) fn confirm(text: &str) -> Parsed<Duration> {
+    let time = duration(text)?;
+    if !(5..=3600).contains(&time.as_secs()) {
+        let wrong = Wrong::new("bad-duration", "a change waits between 5 seconds and an hour for its confirmation");
+        return Err(wrong.help("`\"60s\"` is enough to open a new session and to say `labgate confirm`"));
+    }
+    Ok(time)
+}
+
 /// `52:54:00:00:01:10`
 pub(super) fn mac(text: &str) -> Parsed<MacAddr> {
     let mac: MacAddr = text

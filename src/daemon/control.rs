@@ -14,15 +14,21 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::change::{self, Change, Outcome, Texts};
+use super::pending::{self, Caller};
 use super::pictures::Pictures;
-use super::{reload, views};
+use super::{revisions, views};
+use crate::desired::plan::Session;
+use crate::desired::revision::Seat;
+use crate::linux::history::How;
+use crate::linux::{clock, session};
 
-/// The longest request that is read, in octets.
-const REQUEST_LIMIT: u64 = 64 * 1024;
+/// The longest request that is read, in octets: a whole configuration may come, with its line ends written as two.
+const REQUEST_LIMIT: u64 = 16 << 20;
 /// How many conversations go on at once; further ones wait.
 const CONVERSATIONS: usize = 32;
 /// How long a client may take to say what it wants, and we to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What can be asked of a running daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,8 +57,47 @@ pub enum Request {
         /// `tcp`, `udp`, `icmp`.
         proto: String,
     },
+    /// What a text would change.
+    Plan {
+        /// As in `apply`.
+        text: Option<String>,
+        /// The remote session of whoever asks.
+        session: Option<Session>,
+    },
     /// Reads the file again; answers when it is in effect or refused.
     Reload,
+    /// Puts a text into effect; answers when it is or is refused.
+    Apply {
+        /// It stands in the place of the main file; `None`: the file as it lies there.
+        text: Option<String>,
+        /// How long it waits to be confirmed; `None`: as its file says.
+        confirm_seconds: Option<u64>,
+        /// Although it locks the administrators out.
+        force: bool,
+    },
+    /// What waits stays.
+    Confirm {
+        /// From where the person speaks.
+        seat: Seat,
+    },
+    /// What waits is taken back.
+    Revert,
+    /// Puts an earlier revision into effect again.
+    Undo {
+        /// Its number; `None`: the one before what runs.
+        number: Option<u64>,
+        /// As in `apply`.
+        confirm_seconds: Option<u64>,
+        /// As in `apply`.
+        force: bool,
+    },
+    /// All revisions that are kept.
+    History,
+    /// The texts of one revision.
+    Revision {
+        /// Its number; `None`: what runs.
+        number: Option<u64>,
+    },
 }
 
 /// The answer: a document, or an error in words.
@@ -114,12 +159,23 @@ pub async fn run(listener: UnixListener, pictures: Arc<Pictures>, token: Cancell
     }
 }
 
+/// Who opened a connection that was just accepted.
+fn caller(stream: &UnixStream) -> anyhow::Result<Caller> {
+    let peer = stream.peer_cred()?;
+    Ok(Caller {
+        who: session::user_name(peer.uid()),
+        accepted: clock::now().instant,
+        seat: peer.pid().and_then(session::seat_of),
+    })
+}
+
 async fn converse(stream: UnixStream, pictures: &Arc<Pictures>) -> anyhow::Result<()> {
+    let caller = caller(&stream)?;
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read.take(REQUEST_LIMIT)).lines();
     while let Some(line) = lines.next_line().await? {
         let response = match serde_json::from_str(&line) {
-            Ok(request) => answer(request, pictures).await,
+            Ok(request) => answer(request, &caller, pictures).await,
             Err(error) => Response::Error(format!("the request is not understood: {error}")),
         };
         let mut text = serde_json::to_vec(&response)?;
@@ -129,7 +185,7 @@ async fn converse(stream: UnixStream, pictures: &Arc<Pictures>) -> anyhow::Resul
     Ok(())
 }
 
-async fn answer(request: Request, pictures: &Arc<Pictures>) -> Response {
+async fn answer(request: Request, caller: &Caller, pictures: &Arc<Pictures>) -> Response {
     let document = match request {
         Request::Status => document(&views::status(pictures)),
         Request::Leases => document(&views::leases(pictures)),
@@ -139,12 +195,42 @@ async fn answer(request: Request, pictures: &Arc<Pictures>) -> Response {
         Request::Explain { from, to, proto } => {
             views::explain(pictures, &from, &to, &proto).await.and_then(|view| document(&view))
         }
-        Request::Reload => document(&reload::reload(pictures).await),
+        Request::Plan { .. } => document(&()),
+        Request::Reload => document(&wish(pictures, caller, (How::Reload, Texts::File), None, false).await),
+        Request::Apply { text, confirm_seconds, force } => {
+            let texts = text.map_or(Texts::File, Texts::Main);
+            document(&wish(pictures, caller, (How::Apply, texts), confirm_seconds, force).await)
+        }
+        Request::Undo { number, confirm_seconds, force } => match revisions::to_undo(pictures, number).await {
+            Ok(number) => {
+                document(&wish(pictures, caller, (How::Undo, Texts::Revision(number)), confirm_seconds, force).await)
+            }
+            Err(error) => Err(error),
+        },
+        Request::Confirm { seat } => said(pending::confirm(pictures, caller, seat).await),
+        Request::Revert => said(pending::revert(pictures, caller).await),
+        Request::History => revisions::history(pictures).await.and_then(|view| document(&view)),
+        Request::Revision { number } => revisions::texts(pictures, number).await.and_then(|view| document(&view)),
     };
     match document {
         Ok(document) => Response::Ok(document),
         Err(error) => Response::Error(format!("{error:#}")),
     }
+}
+
+async fn wish(
+    pictures: &Arc<Pictures>,
+    caller: &Caller,
+    (how, texts): (How, Texts),
+    confirm_seconds: Option<u64>,
+    force: bool,
+) -> Outcome {
+    let confirm = confirm_seconds.map(Duration::from_secs);
+    change::change(pictures, Change { texts, how, who: caller.who.clone(), confirm, force }).await
+}
+
+fn said(outcome: Result<Outcome, String>) -> anyhow::Result<Value> {
+    document(&outcome.map_err(|words| anyhow::anyhow!(words))?)
 }
 
 fn document(view: &impl Serialize) -> anyhow::Result<Value> {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::standing::Standing;
 use super::usage::Meter;
 use crate::config::Config;
 use crate::desired::network::UplinkAddress;
@@ -68,7 +69,7 @@ pub struct Applied {
 pub struct Pictures {
     /// Where things are.
     pub paths: Paths,
-    /// The running configuration. Writer: reload.
+    /// The running configuration. Writer: `daemon::change`.
     pub config: watch::Sender<Arc<Config>>,
     /// All live leases. Writer: the DHCP task, through `daemon::dhcp`.
     pub bindings: watch::Sender<Bindings>,
@@ -76,15 +77,17 @@ pub struct Pictures {
     pub links: watch::Sender<Arc<Links>>,
     /// What the uplink learned. Writer: the uplink task.
     pub uplink: watch::Sender<Arc<Uplink>>,
-    /// Names that are answered locally. Two writers, reload for the fixed part and the DHCP task for leases, so changes go through
+    /// Names that are answered locally. Two writers, `daemon::change` for the fixed part and the DHCP task for leases, so changes go through
     /// [`Pictures::update_names`].
     pub names: ArcSwap<LocalNames>,
     names_writer: Mutex<()>,
     /// Addresses of the outside names that rules mention. Writer: the DNS task, before the asker hears the answer.
     pub resolved: watch::Sender<Arc<Resolved>>,
-    /// Held while a reload is under way: one at a time.
-    pub reloading: tokio::sync::Mutex<()>,
-    /// What is wrong with the file as it stands, rendered, when an older one is running because of it. Writer: reload.
+    /// Held while the configuration changes: one change at a time.
+    pub changing: tokio::sync::Mutex<()>,
+    /// Which revision runs, and which waits. Writer: whoever holds `changing`.
+    pub standing: watch::Sender<Arc<Standing>>,
+    /// What is wrong with the file as it stands, rendered, when an older one is running because of it. Writer: `daemon::change`.
     pub rejected: watch::Sender<Option<Arc<str>>>,
     /// What the kernel's table was made from. Writer: reconcile.
     pub applied: watch::Sender<Applied>,
@@ -106,7 +109,8 @@ impl Pictures {
             names: ArcSwap::default(),
             names_writer: Mutex::default(),
             resolved: watch::Sender::default(),
-            reloading: tokio::sync::Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+            standing: watch::Sender::default(),
             rejected: watch::Sender::default(),
             applied: watch::Sender::default(),
             meter: tokio::sync::Mutex::default(),

@@ -13,10 +13,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::change::{self, Change, EDITOR, Texts};
 use super::pictures::{Paths, Pictures};
-use super::reload::{self, Loaded};
-use super::{control, last_good, logging, reconcile, usage};
-use crate::linux::{resolved_names, watch};
+use super::{control, logging, reconcile, start, usage};
+use crate::linux::history::How;
+use crate::linux::{config_files, hosts_files, resolved_names, watch};
 
 /// How long the tasks may take to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
@@ -26,7 +27,7 @@ const RESTART_REST: Duration = Duration::from_millis(500);
 /// Runs the gateway until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// Where another instance runs, neither the file nor the last good one can be used, or the kernel refuses the firewall.
+/// Where another instance runs, neither the file nor a revision of it can be used, or the kernel refuses the firewall.
 pub fn run(paths: Paths) -> anyhow::Result<()> {
     for folder in [&paths.state, &paths.runtime] {
         std::fs::DirBuilder::new()
@@ -56,36 +57,20 @@ pub fn is_running(runtime: &Path) -> bool {
     runtime.join("labgate.lock").exists() && lock(runtime).is_err()
 }
 
-/// The person's file; where that cannot be used, the last one that was in effect.
-fn first_configuration(paths: &Paths) -> anyhow::Result<(Loaded, Option<String>)> {
-    let reason = match reload::load(&paths.config) {
-        Ok(loaded) => return Ok((loaded, None)),
-        Err(reason) => reason,
-    };
-    let last = last_good::read(&paths.state).and_then(|sources| reload::check(sources).ok());
-    match last {
-        Some(loaded) => Ok((loaded, Some(reason))),
-        None => Err(anyhow::anyhow!("{reason}")),
-    }
-}
-
 async fn live(paths: Paths) -> anyhow::Result<()> {
     let signals = Signals::listen()?;
-    let pictures = {
-        let (loaded, _) = first_configuration(&paths)?;
-        Arc::new(Pictures::new(paths, Arc::new(loaded.config)))
-    };
+    let first = start::first(&paths).await?;
+    let pictures = Arc::new(Pictures::new(paths, Arc::new(first.loaded.config)));
+    pictures.standing.send_replace(Arc::new(first.standing));
     pictures.resolved.send_replace(Arc::new(resolved_names::load(&pictures.paths.state)));
-    // Read again once it is watched: an edit between the two would be noticed by nobody.
     let edits = watch::watch(&pictures.paths.config, pictures.config.subscribe());
-    let (loaded, rejected) = first_configuration(&pictures.paths)?;
-    pictures.config.send_replace(Arc::new(loaded.config));
-    logging::set_level(&pictures.config.borrow().log.level);
-    if !loaded.warnings.is_empty() {
-        tracing::warn!("{}", loaded.warnings);
+    let config = pictures.config.borrow().clone();
+    logging::set_level(&config.log.level);
+    if !first.loaded.warnings.is_empty() {
+        tracing::warn!("{}", first.loaded.warnings);
     }
-    if let Some(reason) = rejected {
-        tracing::error!("the last good configuration runs, because the file cannot be used:\n{reason}");
+    if let Some(reason) = first.rejected {
+        tracing::error!("what ran before runs on, because the file cannot be used:\n{reason}");
         pictures.rejected.send_replace(Some(reason.into()));
     }
     let token = CancellationToken::new();
@@ -93,11 +78,8 @@ async fn live(paths: Paths) -> anyhow::Result<()> {
 
     *pictures.meter.lock().await = usage::open(&pictures);
     reconcile::first_pass(&pictures).await.context("the box could not be closed")?;
-    let config = pictures.config.borrow().clone();
-    reload::publish_names(&pictures, &config, &loaded.hosts);
-    if pictures.rejected.borrow().is_none() {
-        last_good::keep(&pictures.paths.state, &loaded.sources);
-    }
+    // Read again now that they are watched: an edit between the two would be noticed by nobody.
+    change::publish_names(&pictures, &config, &hosts_files::read(&config.dns.hosts_files).0);
     super::network::first_pass(&pictures).await.context("the networks could not be set up")?;
     let listener = control::listen(&pictures.paths.runtime)?;
 
@@ -107,10 +89,14 @@ async fn live(paths: Paths) -> anyhow::Result<()> {
     keep_running(&tasks, &token, &pictures, "uplink", super::uplink::run);
     keep_running(&tasks, &token, &pictures, "dhcp", super::dhcp::run);
     keep_running(&tasks, &token, &pictures, "dns", super::dns::run);
+    keep_running(&tasks, &token, &pictures, "confirm", super::pending::run);
     tasks.spawn(control::run(listener, pictures.clone(), token.clone()));
 
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!("labgate {} is ready", env!("CARGO_PKG_VERSION"));
+    if config_files::read(&pictures.paths.config).ok() != first.file {
+        follow(&pictures, How::Edit).await;
+    }
     attend(&pictures, signals, edits).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     token.cancel();
@@ -147,8 +133,8 @@ async fn attend(pictures: &Arc<Pictures>, mut signals: Signals, mut edits: mpsc:
         tokio::select! {
             _ = signals.terminate.recv() => return,
             _ = signals.interrupt.recv() => return,
-            _ = signals.hangup.recv() => reload_and_tell(pictures).await,
-            Some(()) = edits.recv() => reload_and_tell(pictures).await,
+            _ = signals.hangup.recv() => follow(pictures, How::Reload).await,
+            Some(()) = edits.recv() => follow(pictures, How::Edit).await,
             _ = watchdog.tick() => {
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
             }
@@ -156,13 +142,14 @@ async fn attend(pictures: &Arc<Pictures>, mut signals: Signals, mut edits: mpsc:
     }
 }
 
-async fn reload_and_tell(pictures: &Arc<Pictures>) {
+/// Follows the person's files, and tells systemd so.
+async fn follow(pictures: &Arc<Pictures>, how: How) {
     let _ = sd_notify::notify(&[
         sd_notify::NotifyState::Reloading,
         sd_notify::NotifyState::monotonic_usec_now().unwrap_or(sd_notify::NotifyState::Reloading),
     ]);
-    reload::reload(pictures).await;
-    logging::set_level(&pictures.config.borrow().log.level);
+    let who = if how == How::Edit { EDITOR } else { "SIGHUP" }.to_owned();
+    change::change(pictures, Change { texts: Texts::File, how, who, confirm: None, force: false }).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::counted::{self, Counted};
 use super::pictures::{Health, Pictures};
+use super::revisions;
+use super::standing::Waiting;
 use crate::config::{Config, Host};
 use crate::desired;
 use crate::dns::outside::Resolved;
@@ -27,8 +29,14 @@ pub struct Status {
     pub pid: u32,
     /// The file that is steered by.
     pub config: String,
+    /// The revision that runs.
+    pub revision: u64,
+    /// That it waits to be confirmed.
+    pub waiting: Option<Waiting>,
     /// What is wrong with the file as it stands, when an older one is running because of it.
     pub rejected: Option<String>,
+    /// In which way the file is not what runs, where it could be used.
+    pub file: Option<String>,
     /// When the firewall's table was last replaced, on the wall clock.
     pub ruleset_replaced_unix: UnixSeconds,
     /// Each subsystem's own word.
@@ -91,13 +99,20 @@ pub fn status(pictures: &Pictures) -> Status {
     let subsystems = (**pictures.health.borrow()).clone();
     let uplink = pictures.uplink.borrow().clone();
     let rejected = pictures.rejected.borrow().as_ref().map(|text| text.to_string());
-    let good = rejected.is_none() && subsystems.values().all(|health| health.good);
+    let standing = pictures.standing.borrow().clone();
+    let waiting = standing.waiting(&clock::moment());
+    let file = if rejected.is_none() { revisions::file_differs(pictures, &standing) } else { None };
+    let good =
+        rejected.is_none() && (file.is_none() || waiting.is_some()) && subsystems.values().all(|health| health.good);
     Status {
         state: if good { "good" } else { "degraded" }.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         config: pictures.paths.config.display().to_string(),
+        revision: standing.record.running(),
+        waiting,
         rejected,
+        file,
         ruleset_replaced_unix: pictures.applied.borrow().replaced_unix,
         subsystems,
         uplink: uplink.state.clone(),
@@ -293,5 +308,6 @@ pub async fn explain(pictures: &Pictures, from: &str, to: &str, proto: &str) -> 
     let mut meter = pictures.meter.lock().await;
     meter.sample();
     let counters = counted::by_place(&policy, meter.book(), clock::now());
-    Ok(firewall::explain(&policy, &addresses, &query).with_counters(&counters))
+    let around = desired::surroundings(&policy, &addresses, &pictures.links.borrow());
+    Ok(firewall::explain(&policy, &around, &query).with_counters(&counters))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 
-use crate::config::{Config, Dns, Firewall, Gateway, Host, Log, Network, NetworkInterface, Place, Stretch};
+use crate::config::{Apply, Config, Dns, Firewall, Gateway, Host, Log, Network, NetworkInterface, Place, Stretch};
 use crate::model::DomainName;
 
 pub(crate) fn name(text: &str) -> DomainName {
@@ -66,6 +66,7 @@ pub(crate) fn config() -> Config {
         firewall: Firewall::default(),
         forwards: Vec::new(),
         log: Log { level: "info".into() },
+        apply: Apply::default(),
     }
 }
 

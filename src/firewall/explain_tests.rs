@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::testing::{config, forward, host, network, rule, tcp};
-use super::{Explanation, HostAddresses, Policy, Query, SetElements, explain};
+use super::{Explanation, HostAddresses, Policy, Query, SetElements, Surroundings, explain};
 use crate::config::{Config, Endpoint, PortRange, Service};
 
 /// The home of the manual: lan, iot, web, db; web may ask db, lan reaches iot and web.
@@ -30,7 +30,8 @@ fn home() -> Config {
 fn ask(config: &Config, from: &str, to: &str, protocol: &str) -> Explanation {
     let reserved: Vec<Option<Ipv4Addr>> = config.hosts.iter().map(|host| host.ip).collect();
     let hosts = HostAddresses::new(&reserved, &vec![None; reserved.len()]);
-    explain(&Policy::compile(config), &hosts, &Query::parse(config, from, to, protocol).unwrap())
+    let around = Surroundings { hosts, ..Surroundings::default() };
+    explain(&Policy::compile(config), &around, &Query::parse(config, from, to, protocol).unwrap())
 }
 
 fn decided(config: &Config, from: &str, to: &str, protocol: &str) -> (bool, String, Option<String>) {

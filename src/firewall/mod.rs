@@ -33,8 +33,8 @@ mod expect;
 mod lint;
 mod review;
 mod query;
-mod decide;
 mod explain;
+mod explain_words;
 mod explain_text;
 
 #[cfg(test)]
@@ -48,7 +48,7 @@ mod usage_tests;
 
 pub use closed::closed_ruleset;
 pub use describe::{describe_forward, describe_implied, describe_rule};
-pub use explain::{Explanation, Phase, explain};
+pub use explain::{Explanation, Phase, explain, refusal};
 pub use hosts::HostAddresses;
 pub use packet::{Content, Decision, Fate, Packet, Side, State, Surroundings, Trace};
 pub use policy::{End, EndName, Forward, Host, Network, Origin, Policy, Rule, Uplink, Verdict};

@@ -32,7 +32,7 @@ pub(super) fn sets(policy: &Policy) -> NatSets {
     let outside = vec![FieldType::Protocol, FieldType::Port];
     let inside = vec![FieldType::Ipv4, FieldType::Protocol, FieldType::Port];
     if !single.is_empty() {
-        let elements = each(policy, Counts::Forward, &single, |forward, ports| {
+        let elements = each(policy, true, &single, |forward, ports| {
             (ports.into(), host_data(policy, forward.host, Some(forward.target_port.unwrap_or(forward.ports.first))))
         });
         nat.sets.push(map(
@@ -43,8 +43,7 @@ pub(super) fn sets(policy: &Policy) -> NatSets {
             false,
             elements,
         ));
-        let elements =
-            each(policy, Counts::Target, &single, |forward, ports| (target(policy, forward, ports), Data::None));
+        let elements = each(policy, false, &single, |forward, ports| (target(policy, forward, ports), Data::None));
         nat.sets.push(map(
             "forward_targets",
             "where forwards end: their only hole",
@@ -55,9 +54,8 @@ pub(super) fn sets(policy: &Policy) -> NatSets {
         ));
     }
     if !ranges.is_empty() {
-        let elements = each(policy, Counts::Forward, &ranges, |forward, ports| {
-            (ports.into(), host_data(policy, forward.host, None))
-        });
+        let elements =
+            each(policy, true, &ranges, |forward, ports| (ports.into(), host_data(policy, forward.host, None)));
         nat.sets.push(map(
             "forward_ranges",
             "outside ports to host, ports kept",
@@ -66,8 +64,7 @@ pub(super) fn sets(policy: &Policy) -> NatSets {
             true,
             elements,
         ));
-        let elements =
-            each(policy, Counts::Target, &ranges, |forward, ports| (target(policy, forward, ports), Data::None));
+        let elements = each(policy, false, &ranges, |forward, ports| (target(policy, forward, ports), Data::None));
         nat.sets.push(map(
             "forward_targets_range",
             "where forwards of ranges end",
@@ -89,13 +86,13 @@ fn restrict(policy: &Policy, nat: &mut NatSets) {
         return;
     }
     nat.restricted = true;
-    let ports = each(policy, Counts::Nothing, &restricted, |_, ports| (ports.into(), Data::None));
+    let ports = each(policy, false, &restricted, |_, ports| (ports.into(), Data::None));
     let key = [FieldType::Protocol, FieldType::Port];
     nat.sets.push(map("forward_restricted", "forwards for some sources only", &key, DataType::None, true, ports));
     let mut sources = Vec::new();
     for (index, forward) in &restricted {
         for source in &forward.from {
-            sources.extend(each(policy, Counts::Nothing, &[(*index, forward)], |_, ports| {
+            sources.extend(each(policy, false, &[(*index, forward)], |_, ports| {
                 ([vec![range4(*source)], ports].concat().into(), Data::None)
             }));
         }
@@ -107,20 +104,10 @@ fn restrict(policy: &Policy, nat: &mut NatSets) {
 /// A forward with its place among the forwards.
 type Numbered<'a> = (usize, &'a Forward);
 
-/// What the elements of a set count.
-#[derive(Clone, Copy)]
-enum Counts {
-    /// Connections by forward.
-    Forward,
-    /// The same connections once more, where they end.
-    Target,
-    Nothing,
-}
-
-/// One element per forward and transport, each key once.
+/// One element per forward and transport, each key once. What a forward carries is counted where it begins.
 fn each(
     policy: &Policy,
-    counts: Counts,
+    counts: bool,
     forwards: &[Numbered<'_>],
     element: impl Fn(&Forward, Vec<Field>) -> (Box<[Field]>, Data),
 ) -> Vec<Element> {
@@ -131,11 +118,7 @@ fn each(
         for transport in &forward.transports {
             let (key, data) = element(forward, port_fields(*transport, forward.ports).into());
             if seen.insert(key.clone()) {
-                let tally = match counts {
-                    Counts::Forward => Some(Tally::of_forward(policy, *index, *transport)),
-                    Counts::Target => Some(Tally::of_forward_target(policy, *index, *transport)),
-                    Counts::Nothing => None,
-                };
+                let tally = counts.then(|| Tally::of_forward(policy, *index, *transport));
                 elements.push(Element { key, data, comment: comment.clone(), tally: tally.map(Arc::new) });
             }
         }
@@ -165,7 +148,6 @@ fn host_data(policy: &Policy, host: usize, port: Option<u16>) -> Data {
 fn map(name: &str, comment: &str, key: &[FieldType], data: DataType, interval: bool, elements: Vec<Element>) -> Set {
     let new = if interval { Set::of_ranges } else { Set::new };
     let set = new(name, comment, key, data, elements);
-    // What a forward carries is counted where it begins.
     if matches!(name, "forwards" | "forward_ranges") { set.counted() } else { set }
 }
 

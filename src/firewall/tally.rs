@@ -11,8 +11,8 @@ use crate::config::Transport;
 /// A tally: the counters of all elements that carry it add up to one number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
-    /// Which rule or forward it belongs to; `None` where its packets are counted for one already.
-    pub owner: Option<Owner>,
+    /// Which rule or forward it belongs to.
+    pub owner: Owner,
     /// `allow web -> db tcp/5432`, `forward tcp/443 -> nas`.
     pub name: Box<str>,
 }
@@ -30,19 +30,13 @@ impl Tally {
     /// The tally of one piece of the rule `index`.
     pub(super) fn of_rule(policy: &Policy, index: usize, from: End, to: End, piece: Piece) -> Tally {
         let name = rule_piece(policy, &policy.rules[index], from, to, piece).into();
-        Tally { owner: Some(Owner::Rule(index)), name }
+        Tally { owner: Owner::Rule(index), name }
     }
 
     /// The tally of the forward `index` for one transport protocol.
     pub(super) fn of_forward(policy: &Policy, index: usize, transport: Transport) -> Tally {
         let name = forward_piece(policy, index, transport).into();
-        Tally { owner: Some(Owner::Forward(index)), name }
-    }
-
-    /// The same where the forward ends: it sees the forward's packets once more.
-    pub(super) fn of_forward_target(policy: &Policy, index: usize, transport: Transport) -> Tally {
-        let name = format!("target of {}", forward_piece(policy, index, transport)).into();
-        Tally { owner: None, name }
+        Tally { owner: Owner::Forward(index), name }
     }
 }
 

@@ -104,5 +104,6 @@ pub fn config() -> Config {
         firewall: Firewall::default(),
         forwards: Vec::new(),
         log: Log { level: "info".into() },
+        apply: Apply::default(),
     }
 }

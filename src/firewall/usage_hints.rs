@@ -128,7 +128,7 @@ impl Usage {
 
 /// Whose tally each name is.
 fn owners(policy: &Policy) -> HashMap<&str, Owner> {
-    policy.tallies().filter_map(|tally| Some((&*tally.name, tally.owner?))).collect()
+    policy.tallies().map(|tally| (&*tally.name, tally.owner)).collect()
 }
 
 /// A hint where some parts lay idle for the whole window.

@@ -107,7 +107,7 @@ impl World {
         let mut changes = SetElements::difference(&self.elements, &wished);
         self.usage.begin(&mut changes);
         let mut last = Counters::new();
-        for change in &changes {
+        for change in changes.iter().filter(|change| change.element.tally.is_some()) {
             let key: Box<[u8]> = wire::lower(&change.element.key).into();
             let at = (change.set.clone(), key.clone());
             if change.add {

@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
+use super::network_record::boot;
+use crate::desired::revision::Moment;
 use crate::model::Now;
 
 /// This moment on both clocks.
@@ -11,6 +13,28 @@ pub fn now() -> Now {
     let boot = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     Now { instant: boot, unix }
+}
+
+/// This moment, so that it can be told after a restart and after a boot.
+pub fn moment() -> Moment {
+    Moment::new(&boot(), now())
+}
+
+/// Whether the kernel counts the wall clock as set by a time service (`STA_UNSYNC` is clear, ntp_adjtime(3)).
+///
+/// # Errors
+/// What the kernel says.
+pub fn synchronised() -> std::io::Result<bool> {
+    // SAFETY: `timex` is numbers alone, for which zero is a value; with no mode set the call changes nothing and writes to it alone.
+    #[allow(unsafe_code)]
+    let (state, timex) = unsafe {
+        let mut timex: libc::timex = std::mem::zeroed();
+        (libc::ntp_adjtime(&mut timex), timex)
+    };
+    if state < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    Ok(timex.status & libc::STA_UNSYNC == 0)
 }
 
 /// The moment on tokio's clock at which [`Now::instant`] will be `instant`; now, where that has passed.

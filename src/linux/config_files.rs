@@ -13,7 +13,20 @@ const READ_LIMIT: u64 = 5 * 1024 * 1024;
 /// # Errors
 /// What the system says of the first file that cannot be read, with its path.
 pub fn read(path: &Path) -> io::Result<Vec<Source>> {
-    let mut sources = vec![read_one(path, file_name(path))?];
+    let main = read_one(path, file_name(path))?;
+    with_fragments(path, main)
+}
+
+/// The configuration with `text` in the place of the main file at `path`.
+///
+/// # Errors
+/// As [`read`].
+pub fn with_main(path: &Path, text: Vec<u8>) -> io::Result<Vec<Source>> {
+    with_fragments(path, Source { name: file_name(path), text })
+}
+
+fn with_fragments(path: &Path, main: Source) -> io::Result<Vec<Source>> {
+    let mut sources = vec![main];
     let folder = path.parent().unwrap_or(Path::new(".")).join("labgate.d");
     let mut fragments = match std::fs::read_dir(&folder) {
         Ok(entries) => entries

@@ -3,6 +3,7 @@
 pub mod arp;
 pub mod clock;
 pub mod dhcp_socket;
+pub mod doctor;
 pub mod lease_store;
 pub mod config_files;
 pub mod neighbours;
@@ -23,3 +24,6 @@ pub mod vendors;
 pub mod watch;
 pub mod dns_socket;
 pub mod hosts_files;
+pub mod history;
+pub mod install;
+pub mod session;

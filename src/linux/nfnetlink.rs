@@ -271,7 +271,7 @@ pub(super) fn nested(octets: &mut Vec<u8>, kind: u16, fill: impl FnOnce(&mut Vec
 }
 
 /// Type, sequence number and body of each message.
-fn netlink_messages(mut octets: &[u8]) -> impl Iterator<Item = (u16, u32, &[u8])> {
+pub(super) fn netlink_messages(mut octets: &[u8]) -> impl Iterator<Item = (u16, u32, &[u8])> {
     std::iter::from_fn(move || {
         let length = u32::from_ne_bytes(octets.get(..4)?.try_into().ok()?) as usize;
         let message = octets.get(..length).filter(|message| message.len() >= NLMSG_HEADER)?;
@@ -293,7 +293,7 @@ fn attributes(mut octets: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-fn find(octets: &[u8], wanted: u16) -> Option<&[u8]> {
+pub(super) fn find(octets: &[u8], wanted: u16) -> Option<&[u8]> {
     attributes(octets).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
 
@@ -301,7 +301,7 @@ fn text(octets: &[u8]) -> String {
     String::from_utf8_lossy(octets).trim_end_matches('\0').to_owned()
 }
 
-fn error_of(body: &[u8]) -> Option<io::Error> {
+pub(super) fn error_of(body: &[u8]) -> Option<io::Error> {
     let code = i32::from_ne_bytes(body.get(..4)?.try_into().ok()?);
     (code != 0).then(|| io::Error::from_raw_os_error(-code))
 }

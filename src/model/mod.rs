@@ -12,4 +12,4 @@ pub use links::{Link, LinkKind, Links, Route};
 pub use mac::MacAddr;
 pub use name::{DomainName, NameError, is_ldh_label};
 pub use shared_map::SharedMap;
-pub use time::{Now, UnixSeconds};
+pub use time::{Now, UnixSeconds, utc_text};

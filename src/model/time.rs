@@ -20,3 +20,33 @@ impl Now {
         Now { instant: self.instant + by, unix: self.unix + by.as_secs() }
     }
 }
+
+/// A moment of the wall clock for people: `2026-11-26 04:10:05 UTC`.
+pub fn utc_text(unix: UnixSeconds) -> String {
+    let (days, second) = (unix / 86_400, unix % 86_400);
+    // The calendar repeats every 400 years of 146,097 days; its years are counted from March, so that the leap day ends one.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let march_month = (5 * day + 2) / 153;
+    let day_of_month = day - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day_of_month:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::utc_text;
+
+    #[test]
+    fn the_calendar_is_right_around_leap_days_and_centuries() {
+        assert_eq!(utc_text(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(utc_text(951_782_399), "2000-02-28 23:59:59 UTC");
+        assert_eq!(utc_text(951_782_400), "2000-02-29 00:00:00 UTC");
+        assert_eq!(utc_text(1_735_689_599), "2024-12-31 23:59:59 UTC");
+        assert_eq!(utc_text(4_107_542_400), "2100-03-01 00:00:00 UTC");
+    }
+}

@@ -26,7 +26,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
 pub use client::{Client, find};
-pub use gateway::{Gateway, verb};
+pub use gateway::{Gateway, settings, verb};
 pub use home::{Home, HostSpec, Service};
 pub use host::Host;
 pub use lines::Lines;

@@ -17,7 +17,7 @@ use super::keys;
 use super::names::{Names, OutsideNames};
 use super::source::{At, Span};
 use super::tree::{Node, Table, Value};
-use super::types::{Config, Gateway, Log, Wan, WanAddress};
+use super::types::{Apply, Config, Gateway, Log, Wan, WanAddress};
 use super::values::{self, shown};
 use crate::model::DomainName;
 
@@ -69,6 +69,7 @@ pub(super) fn config(context: &mut Context, root: &Table) -> Option<Config> {
         .collect();
     cross::forwards(context, &forwards, &hosts, wan.is_some());
     let log = log(context, fields);
+    let apply = apply(context, fields);
     if context.errors() > 0 {
         return None;
     }
@@ -85,6 +86,7 @@ pub(super) fn config(context: &mut Context, root: &Table) -> Option<Config> {
         firewall,
         forwards: forwards.into_iter().map(|draft| draft.value).collect(),
         log,
+        apply,
     })
 }
 
@@ -236,4 +238,14 @@ fn log(context: &mut Context, fields: Fields<'_>) -> Log {
         };
     }
     log
+}
+
+fn apply(context: &mut Context, fields: Fields<'_>) -> Apply {
+    let Some(table) = read(context, fields, "apply", |context, node| context.table(node, "apply")) else {
+        return Apply::default();
+    };
+    let fields = context.fields(table, &keys::APPLY, "apply");
+    Apply {
+        confirm: read(context, fields, "confirm", |context, node| context.duration(node, "confirm", values::confirm)),
+    }
 }
