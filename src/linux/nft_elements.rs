@@ -6,9 +6,8 @@ use std::io;
 use anyhow::Context as _;
 use nix::errno::Errno;
 
-use super::nfnetlink::{
-    Channel, DELSETELEM, NEWSETELEM, NLM_F_ACK, NLM_F_CREATE, UDATA_COMMENT, attribute, nested, string,
-};
+use super::nfnetlink::{Channel, NLM_F_ACK, NLM_F_CREATE, attribute, nested, string};
+use super::nft_netlink::{DELSETELEM, NEWSETELEM, UDATA_COMMENT};
 use crate::firewall::{
     Counter, Counters, Data, ElementChange, TABLE, plain_comment, wire_data, wire_lower, wire_upper,
 };
