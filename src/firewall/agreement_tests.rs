@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
-use super::evaluate::{Packet, Peer, Side};
+use super::decide::{Packet, Peer, Side};
 use super::permissions::{self, EndKind, ServiceKind, Shape};
 use super::policy::{Policy, Verdict};
 use super::ruleset::{Element, Field, SetElements};

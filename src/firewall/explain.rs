@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
+use super::decide::{Decision, Packet, Peer, Side, ends_match, is_at};
 use super::describe::{range, transport_name};
-use super::evaluate::{Decision, Packet, Peer, Side, ends_match, is_at};
 use super::hosts::HostAddresses;
 use super::nat::needs_masquerade;
 use super::policy::{End, Forward, Origin, Policy, Rule, Verdict};

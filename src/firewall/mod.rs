@@ -22,8 +22,10 @@ mod wire;
 mod text;
 mod closed;
 mod describe;
-mod query;
+mod packet;
 mod evaluate;
+mod query;
+mod decide;
 mod explain;
 mod explain_text;
 
@@ -38,6 +40,7 @@ pub use closed::closed_ruleset;
 pub use describe::{describe_forward, describe_rule};
 pub use explain::{Explanation, Phase, explain};
 pub use hosts::HostAddresses;
+pub use packet::{Content, Decision, Fate, Packet, Side, State, Surroundings, Trace};
 pub use policy::{End, EndName, Forward, Host, Network, Origin, Policy, Rule, Uplink, Verdict};
 pub use query::{Party, Query, QueryError};
 pub use ruleset::{
