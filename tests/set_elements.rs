@@ -153,7 +153,7 @@ async fn counters_are_read_and_carried_on() {
     let counted = format!("{} counter packets 7 bytes 5000000000{}", &text[..first], &text[first..]);
     nft::apply(&counted).await.unwrap();
     let carried = channel.counters().unwrap();
-    nft::apply(&ruleset.text_with(&members, &carried)).await.unwrap();
+    nft::apply(&ruleset.text_with(&members, &carried, &[])).await.unwrap();
     assert_eq!(nft::counters().await.unwrap().get("labgate.toml:18"), Some(&(7, 5_000_000_000)));
 }
 

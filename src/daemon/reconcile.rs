@@ -134,7 +134,7 @@ impl Kernel {
         let policy = Policy::compile(&config);
         let hosts = desired::host_addresses(&config, &bindings);
         let elements = Arc::new(desired::elements(&policy, &hosts));
-        let text = desired::ruleset(&policy).text_with(&elements, &Self::counters());
+        let text = desired::ruleset(&policy).text_with(&elements, &Self::counters(), &[]);
         if let Err(error) = nft::apply(&text).await {
             let refused = Some((config, format!("error: {error:#}")));
             pictures.applied.send_modify(|applied| applied.refused = refused);

@@ -4,8 +4,13 @@ pub mod network;
 mod hosts;
 mod ruleset;
 mod elements;
+mod surroundings;
+mod devices;
+pub mod flows;
 pub mod names;
 
+pub use devices::Devices;
 pub use elements::{elements, elements_after};
 pub use hosts::{host_addresses, hosts_moved};
 pub use ruleset::ruleset;
+pub use surroundings::surroundings;

@@ -32,10 +32,13 @@ const PROTO_DST_PORT: u16 = 3;
 const PROTO_ICMP_ID: u16 = 4;
 const PROTO_ICMPV6_ID: u16 = 7;
 const PROTOINFO_TCP: u16 = 1;
+const PROTOINFO_TCP_STATE: u16 = 1;
 const PROTOINFO_TCP_FLAGS_ORIGINAL: u16 = 4;
 // linux/netfilter/nf_conntrack_common.h and nf_conntrack_tcp.h
 const IPS_EXPECTED: u32 = 1;
 const BE_LIBERAL: u8 = 8;
+const TIME_WAIT: u8 = 7;
+const CLOSE: u8 = 8;
 // linux/socket.h
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -135,7 +138,7 @@ fn flow(octets: &[u8]) -> Option<Flow> {
     let zone = find(octets, ZONE).or_else(|| find(original, TUPLE_ZONE)).and_then(short).unwrap_or(0);
     let status = find(octets, STATUS).and_then(long).unwrap_or(0);
     let tcp = find(octets, PROTOINFO).and_then(|info| find(info, PROTOINFO_TCP)).unwrap_or_default();
-    let flags = find(tcp, PROTOINFO_TCP_FLAGS_ORIGINAL).and_then(|flags| flags.first()).copied().unwrap_or(0);
+    let octet = |kind| find(tcp, kind).and_then(|octets| octets.first()).copied().unwrap_or(0);
     let original = tuple(original)?;
     Some(Flow {
         original,
@@ -144,7 +147,8 @@ fn flow(octets: &[u8]) -> Option<Flow> {
         zone,
         expected: status & IPS_EXPECTED != 0,
         // The kernel is so lenient with nobody else: of a connection it did not see open it does not know the window.
-        picked_up: original.protocol == TCP && flags & BE_LIBERAL != 0,
+        picked_up: original.protocol == TCP && octet(PROTOINFO_TCP_FLAGS_ORIGINAL) & BE_LIBERAL != 0,
+        ended: matches!(octet(PROTOINFO_TCP_STATE), TIME_WAIT | CLOSE),
     })
 }
 

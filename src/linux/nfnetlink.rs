@@ -70,12 +70,7 @@ impl Channel {
     }
 
     /// Everything of a kind, as `read` understands it. A dump that changed under its reader is begun anew.
-    pub(super) fn dump<T>(
-        &mut self,
-        kind: Kind,
-        body: &[u8],
-        read: impl Fn(&[u8]) -> Option<T>,
-    ) -> io::Result<Vec<T>> {
+    pub(super) fn dump<T>(&mut self, kind: Kind, body: &[u8], read: impl Fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
         for _ in 0..DUMPS_AT_MOST {
             let message = self.message(kind, NLM_F_DUMP, 0).with(body);
             self.send(&message.finish())?;

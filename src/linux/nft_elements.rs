@@ -9,7 +9,8 @@ use nix::errno::Errno;
 use super::nfnetlink::{Channel, NLM_F_ACK, NLM_F_CREATE, attribute, nested, string};
 use super::nft_netlink::{DELSETELEM, NEWSETELEM, UDATA_COMMENT};
 use crate::firewall::{
-    Counter, Counters, Data, ElementChange, TABLE, plain_comment, wire_data, wire_lower, wire_upper,
+    CUT, CUT_IPV6, Counter, Counters, Data, Element, ElementChange, TABLE, connection, plain_comment, wire_data,
+    wire_lower, wire_upper,
 };
 
 // linux/netfilter/nf_tables.h
@@ -98,6 +99,21 @@ impl Elements {
             }
         }
         anyhow::bail!("set elements change under our hands")
+    }
+
+    /// The connections that are kept cut.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn cut(&mut self) -> anyhow::Result<Vec<Element>> {
+        let mut cut = Vec::new();
+        for set in [CUT, CUT_IPV6] {
+            let members = self.0.elements(TABLE, set)?.into_iter();
+            cut.extend(members.filter_map(|member| {
+                Some(Element { key: connection(&member.key)?, data: Data::None, comment: "".into() })
+            }));
+        }
+        Ok(cut)
     }
 
     /// Counters of all elements of our table, for [`crate::firewall::Ruleset::text_with`].

@@ -57,6 +57,8 @@ pub struct Flow {
     pub expected: bool,
     /// TCP whose opening was not seen: tracking began in the middle, so its direction is a guess.
     pub picked_up: bool,
+    /// TCP that has ended: it is remembered for stray packets only.
+    pub ended: bool,
 }
 
 impl fmt::Display for Tuple {
