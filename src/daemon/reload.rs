@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::pictures::Pictures;
+use super::reconcile;
 use crate::config::{self, Config, Source};
 use crate::desired;
 use crate::dns;
@@ -109,7 +110,7 @@ async fn put_into_effect(pictures: &Arc<Pictures>, loaded: Loaded) -> Outcome {
     if !same_config {
         let policy = Policy::compile(&config);
         let hosts = desired::host_addresses(&config, &pictures.bindings.borrow());
-        let text = desired::ruleset(&policy).text(&desired::elements(&policy, &hosts));
+        let text = reconcile::ruleset(&policy).await.text(&desired::elements(&policy, &hosts));
         if let Err(error) = nft::check(&text).await {
             return Outcome::Rejected {
                 reason: format!("error: the kernel would refuse the firewall of this file: {error:#}"),

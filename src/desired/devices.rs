@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::firewall::{Policy, Side, Surroundings};
-use crate::model::Bindings;
+use crate::model::{Bindings, MacAddr, Tuple};
 
 /// The devices of a home by address.
 #[derive(Clone, Copy)]
@@ -32,6 +32,17 @@ impl Devices<'_> {
             Some(name) => format!("{name} ({address}, {place})"),
             None => format!("{address} ({place})"),
         }
+    }
+
+    /// `cam (192.168.20.44, iot) -> nas (192.168.1.10, lan) tcp/443`.
+    pub fn asked(&self, tuple: &Tuple) -> String {
+        format!("{} -> {} {}", self.shown(tuple.source), self.shown(tuple.destination), tuple.service())
+    }
+
+    /// The name of who has a hardware address, by its lease.
+    pub fn of_hardware(&self, hardware: MacAddr) -> Option<&str> {
+        let (address, _) = self.bindings.iter().find(|(_, binding)| binding.mac == Some(hardware))?;
+        self.name(IpAddr::V4(*address))
     }
 
     fn name(&self, address: IpAddr) -> Option<&str> {

@@ -7,9 +7,8 @@ use crate::firewall::{
     CUT, CUT_IPV6, Content, Data, DataType, Decision, Element, ElementChange, Field, HostAddresses, Key, Packet,
     Policy, Side, State, Surroundings, connection_end,
 };
-use crate::model::{Flow, Ports, TCP, Tuple};
+use crate::model::{Flow, Ports, TCP, Tuple, UDP};
 
-const UDP: u8 = 17;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
@@ -181,7 +180,8 @@ impl<'a> Court<'a> {
     }
 }
 
-fn content(tuple: &Tuple) -> Content {
+/// What a packet of this tuple carries.
+pub(super) fn content(tuple: &Tuple) -> Content {
     match (tuple.protocol, tuple.ports) {
         (protocol @ (TCP | UDP), Ports::Of { source, destination: destination_port }) => {
             let source_port = if source == DHCP_SERVER { source } else { 0 };

@@ -7,6 +7,7 @@ mod elements;
 mod surroundings;
 mod devices;
 pub mod flows;
+pub mod refusals;
 pub mod names;
 
 pub use devices::Devices;

@@ -11,6 +11,7 @@ pub mod netlink;
 pub mod network;
 pub mod network_record;
 pub mod nfnetlink;
+pub mod nflog;
 pub mod nft;
 pub mod nft_elements;
 pub mod nft_events;

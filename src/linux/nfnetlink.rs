@@ -10,9 +10,9 @@ use nix::errno::Errno;
 
 // linux/netlink.h
 const NLMSG_HEADER: usize = 16;
-const NLMSG_ERROR: u16 = 2;
+pub(super) const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
-const NLM_F_REQUEST: u16 = 1;
+pub(super) const NLM_F_REQUEST: u16 = 1;
 pub(super) const NLM_F_ACK: u16 = 4;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_DUMP: u16 = 0x300;
@@ -20,7 +20,7 @@ pub(super) const NLM_F_CREATE: u16 = 0x400;
 const NLA_F_NESTED: u16 = 0x8000;
 const NLA_TYPE: u16 = 0x3fff;
 // linux/netfilter/nfnetlink.h
-const NFGENMSG: usize = 4;
+pub(super) const NFGENMSG: usize = 4;
 
 /// How often a dump is begun anew that the kernel calls inconsistent.
 const DUMPS_AT_MOST: u32 = 10;
@@ -136,7 +136,7 @@ impl Channel {
 pub(super) struct Message(Vec<u8>);
 
 impl Message {
-    fn new(kind: Kind, flags: u16, sequence: u32, resource: u16) -> Self {
+    pub(super) fn new(kind: Kind, flags: u16, sequence: u32, resource: u16) -> Self {
         let mut octets = vec![0; 4];
         octets.extend((u16::from(kind.subsystem) << 8 | u16::from(kind.message)).to_ne_bytes());
         octets.extend(flags.to_ne_bytes());
@@ -226,7 +226,8 @@ pub(super) fn text(octets: &[u8]) -> String {
     String::from_utf8_lossy(octets).trim_end_matches('\0').to_owned()
 }
 
-fn error_of(body: &[u8]) -> Option<io::Error> {
+/// The error of an acknowledgement; `None` where it went well.
+pub(super) fn error_of(body: &[u8]) -> Option<io::Error> {
     let code = i32::from_ne_bytes(body.get(..4)?.try_into().ok()?);
     (code != 0).then(|| io::Error::from_raw_os_error(-code))
 }

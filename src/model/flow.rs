@@ -1,10 +1,11 @@
 //! A connection as the kernel tracks it: what `linux::conntrack` reads and `desired::flows` judges.
 
-use std::fmt;
 use std::net::IpAddr;
 
 /// TCP's protocol number.
 pub const TCP: u8 = 6;
+/// UDP's protocol number.
+pub const UDP: u8 = 17;
 
 /// One direction of a tracked connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,16 +62,14 @@ pub struct Flow {
     pub ended: bool,
 }
 
-impl fmt::Display for Tuple {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let protocol = self.protocol;
-        write!(f, "{} -> {} ", self.source, self.destination)?;
-        match (protocol, self.ports) {
-            (TCP, Ports::Of { destination, .. }) => write!(f, "tcp/{destination}"),
-            (17, Ports::Of { destination, .. }) => write!(f, "udp/{destination}"),
-            (_, Ports::Of { destination, .. }) => write!(f, "protocol {protocol}, port {destination}"),
-            (_, Ports::Icmp { .. }) => f.write_str("icmp"),
-            (_, Ports::None) => write!(f, "protocol {protocol}"),
+impl Tuple {
+    /// What is asked for: `tcp/443`, `icmp`, `protocol 47`.
+    pub fn service(&self) -> String {
+        match (self.protocol, self.ports) {
+            (TCP, Ports::Of { destination, .. }) => format!("tcp/{destination}"),
+            (UDP, Ports::Of { destination, .. }) => format!("udp/{destination}"),
+            (_, Ports::Icmp { .. }) => "icmp".to_owned(),
+            (protocol, _) => format!("protocol {protocol}"),
         }
     }
 }

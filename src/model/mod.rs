@@ -9,7 +9,7 @@ mod shared_map;
 mod time;
 
 pub use binding::{Binding, Bindings, ClientKey};
-pub use flow::{Flow, Ports, TCP, Tuple};
+pub use flow::{Flow, Ports, TCP, Tuple, UDP};
 pub use links::{Link, LinkKind, Links, Route};
 pub use mac::MacAddr;
 pub use name::{DomainName, NameError, is_ldh_label};
