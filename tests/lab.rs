@@ -11,6 +11,8 @@ mod change;
 mod clients;
 #[path = "lab/crash.rs"]
 mod crash;
+#[path = "lab/cut.rs"]
+mod cut;
 #[path = "lab/faults.rs"]
 mod faults;
 #[path = "lab/follow.rs"]
@@ -19,6 +21,8 @@ mod follow;
 mod namespaces;
 #[path = "lab/reach.rs"]
 mod reach;
+#[path = "lab/refused.rs"]
+mod refused;
 #[path = "lab/uplink.rs"]
 mod uplink;
 #[path = "lab/verb.rs"]

@@ -66,8 +66,11 @@ fn judge(case: &Case) -> anyhow::Result<Option<String>> {
         return Ok(None);
     }
     let devices = Devices { policy: now.policy, around: now.around, bindings: &case.bindings };
-    let examples: Vec<String> = lost.iter().take(EXAMPLES).map(|flow| devices.asked(&flow.original)).collect();
-    let more = if lost.len() > EXAMPLES { ", ..." } else { "" };
+    let mut examples: Vec<String> = lost.iter().map(|flow| devices.asked(&flow.original)).collect();
+    examples.sort_unstable();
+    examples.dedup();
+    let more = if examples.len() > EXAMPLES { ", ..." } else { "" };
+    examples.truncate(EXAMPLES);
     let noun = if count == 1 { "connection" } else { "connections" };
     Ok(Some(format!("cut {count} {noun} that lost permission: {}{more}", examples.join(", "))))
 }

@@ -31,7 +31,7 @@ pub fn line(devices: &Devices<'_>, refused: &Refused) -> String {
     let decision = devices.policy.evaluate(devices.around, &packet).decision;
     let reason = match decision {
         Decision::Spoofed => forged(devices, refused),
-        decision if decision.allows() => "what is left of a connection that was cut".to_owned(),
+        decision if decision.allows() => "the rules have changed since".to_owned(),
         _ => reason(devices, &packet).unwrap_or_else(|| "no rule allows it".to_owned()),
     };
     format!("refused: {}: {reason}", devices.asked(&tuple))

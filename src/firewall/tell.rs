@@ -54,7 +54,7 @@ pub(super) fn sets() -> [Set; 4] {
 ///
 /// What comes from the internet is refused without a word, so it never gets here: it is background noise, and its counter says how much.
 /// What devices shout at everybody (mDNS, SSDP, NetBIOS) is no refused connection either.
-pub(super) fn chains() -> [Chain; 4] {
+pub(super) fn chains() -> [Chain; 5] {
     let cut = |end: &str| {
         vec![
             format!("ip saddr . tcp sport . ip daddr . tcp dport @{CUT} {end}"),
@@ -64,8 +64,13 @@ pub(super) fn chains() -> [Chain; 4] {
     let log = format!("{ALL} log group {LOG_GROUP} snaplen 128");
     let chain = |name, comment, rules| Chain { name, comment, hook: None, rules };
     [
-        chain("cut_before", "a connection that was cut opens with a SYN or not at all", cut("goto refuse")),
+        chain("cut_before", "a connection that was cut opens with a SYN or not at all", cut("goto hang_up")),
         chain("own_cut_before", "the same for the router's own", cut("reject with tcp reset")),
+        chain(
+            "hang_up",
+            "both ends hear it, and the log has told of it",
+            vec!["iifname @networks counter reject with tcp reset".to_owned(), "counter drop".to_owned()],
+        ),
         chain(
             "forged",
             "nobody is answered, own networks are told of",

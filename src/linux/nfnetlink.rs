@@ -22,6 +22,9 @@ const NLA_TYPE: u16 = 0x3fff;
 // linux/netfilter/nfnetlink.h
 pub(super) const NFGENMSG: usize = 4;
 
+/// The longest part of a dump that the kernel sends at once; it sends such long ones to who reads so much.
+const DATAGRAM: usize = 32 * 1024;
+
 /// How often a dump is begun anew that the kernel calls inconsistent.
 const DUMPS_AT_MOST: u32 = 10;
 
@@ -107,15 +110,17 @@ impl Channel {
     /// Reads the answers of one question until its end; `take` gets the attributes. [`ErrorKind::Interrupted`] where they are of no one moment.
     fn answers(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
         let mut whole = true;
+        let mut octets = Vec::with_capacity(DATAGRAM);
         loop {
-            let octets = match self.socket.recv_from_full() {
-                Ok((octets, _)) => octets,
+            octets.clear();
+            match self.socket.recv(&mut octets, 0) {
+                Ok(_) => {}
                 Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
                     whole = false;
                     continue;
                 }
                 Err(error) => return Err(error),
-            };
+            }
             for (header, body) in netlink_messages(&octets) {
                 if header.sequence != self.sequence {
                     continue;

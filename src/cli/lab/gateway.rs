@@ -19,6 +19,8 @@ pub struct Gateway {
     child: Child,
     notify: UnixDatagram,
     notify_path: PathBuf,
+    /// What it tells the service manager.
+    told: Lines,
     /// What it writes to standard output and standard error.
     pub lines: Lines,
 }
@@ -54,22 +56,20 @@ impl Gateway {
         if let Some(stderr) = child.stderr.take() {
             lines.follow(stderr, print);
         }
-        Ok(Gateway { child, notify, notify_path, lines })
+        let told = Lines::default();
+        follow(notify.try_clone()?, told.clone());
+        Ok(Gateway { child, notify, notify_path, told, lines })
     }
 
     /// Waits for the READY that systemd would wait for.
     pub fn ready(&mut self, within: Duration) -> Result<()> {
         let deadline = Instant::now() + within;
-        let mut message = [0; 4096];
-        // A short wait at a time: a gateway that ends instead must be noticed.
-        self.notify.set_read_timeout(Some(Duration::from_millis(100)))?;
         while Instant::now() < deadline {
-            if let Ok(length) = self.notify.recv(&mut message) {
-                let text = String::from_utf8_lossy(&message[..length]);
-                if text.lines().any(|line| line == "READY=1") {
-                    return Ok(());
-                }
-            } else if let Some(status) = self.child.try_wait()? {
+            // A short wait at a time: a gateway that ends instead must be noticed.
+            if self.told.wait(0, Duration::from_millis(100), |line| line == "READY=1").is_some() {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
                 self.lines.wait(0, Duration::from_secs(2), |_| false);
                 bail!("labgate run ended before it was ready ({status}):\n{}", self.lines.all().join("\n"));
             }
@@ -119,8 +119,19 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = self.notify.shutdown(std::net::Shutdown::Both);
         let _ = std::fs::remove_file(&self.notify_path);
     }
+}
+
+/// Reads on after READY too, as a service manager does: who tells it of a reload would wait for ever once the socket is full.
+fn follow(notify: UnixDatagram, told: Lines) {
+    std::thread::spawn(move || {
+        let mut message = [0; 4096];
+        while let Ok(length @ 1..) = notify.recv(&mut message) {
+            String::from_utf8_lossy(&message[..length]).lines().for_each(|line| told.push(line.to_owned()));
+        }
+    });
 }
 
 /// A verb of labgate inside the gateway, with the paths of this lab.
