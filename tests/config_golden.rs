@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use labgate::config::{self, Source};
+use labgate::config::Source;
+use labgate::desired;
 
 fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config");
@@ -40,7 +41,7 @@ fn wrong_files_say_what_is_wrong() {
     let cases = cases();
     assert!(cases.len() >= 45, "only {} cases", cases.len());
     for case in cases {
-        let checked = config::check(&sources(&case));
+        let checked = desired::check(&sources(&case));
         let said = format!("{}{}\n", checked.report.render(false), checked.report.summary());
         assert!(!checked.report.is_empty(), "{} has nothing wrong", case.display());
         assert_eq!(checked.config.is_none(), checked.report.errors > 0, "{}", case.display());

@@ -70,6 +70,9 @@ enum Verb {
     Check {
         /// The file; the running configuration's where none is given
         file: Option<PathBuf>,
+        /// Show what nobody has to mend, too
+        #[arg(long)]
+        hints: bool,
     },
     /// Print the JSON schema of the file, for editors
     Schema,
@@ -123,7 +126,7 @@ pub fn main() -> ExitCode {
     let result = match cli.verb {
         Verb::Run => verbs::run(&common),
         Verb::Init(args) => init::run(&common, &args),
-        Verb::Check { file } => verbs::check(&common, file.as_deref()),
+        Verb::Check { file, hints } => verbs::check(&common, file.as_deref(), hints),
         Verb::Schema => verbs::schema(),
         Verb::Status => verbs::status(&common),
         Verb::Leases => verbs::leases(&common),

@@ -43,15 +43,18 @@ pub fn run(common: &Common) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-pub fn check(common: &Common, file: Option<&Path>) -> Done {
+pub fn check(common: &Common, file: Option<&Path>, hints: bool) -> Done {
     let path = file.unwrap_or(&common.config);
     let sources = config_files::read(path)?;
-    let checked = config::check(&sources);
+    let checked = desired::check(&sources);
     let good = checked.config.is_some();
     if common.json {
         show::json(&checked.report)?;
     } else {
-        let text = checked.report.render(show::colour());
+        let mut text = checked.report.render(show::colour());
+        if hints {
+            text.push_str(&checked.report.render_hints(show::colour()));
+        }
         if !text.trim().is_empty() {
             show::line(text.trim_end())?;
             show::line("")?;
@@ -183,7 +186,7 @@ pub fn explain(common: &Common, from: String, to: String, proto: String) -> Done
     let explanation: Explanation = if runs_by_this_file(common) {
         serde_json::from_value(wait(control::ask(&common.runtime_dir, &Request::Explain { from, to, proto }))??)?
     } else {
-        let checked = config::check(&config_files::read(&common.config)?);
+        let checked = desired::check(&config_files::read(&common.config)?);
         let Some(config) = checked.config else {
             bail!("{}\n{}", checked.report.render(false), checked.report.summary())
         };

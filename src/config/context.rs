@@ -8,7 +8,7 @@ use super::report::{KEPT, Report, Severity};
 use super::source::{File, Span};
 use super::suggest;
 use super::tree::{Entry, Node, Table, Value};
-use super::types::Place;
+use super::types::{Place, Stretch};
 use super::values::{Parsed, shown};
 
 /// A problem while it is being written.
@@ -124,6 +124,7 @@ impl Context {
             match severity {
                 Severity::Error => self.errors += 1,
                 Severity::Warning => self.warnings += 1,
+                Severity::Hint => {}
             }
         }
         if noise || self.findings.len() >= KEPT {
@@ -142,7 +143,12 @@ impl Context {
     /// The line of `span`, for later messages.
     pub fn place(&self, span: Span) -> Place {
         let file = &self.files[span.file];
-        Place { file: file.base_name.clone(), line: u32::try_from(file.line_of(span.start) + 1).unwrap_or(u32::MAX) }
+        let small = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Place {
+            file: file.base_name.clone(),
+            line: small(file.line_of(span.start) + 1),
+            stretch: Stretch { file: small(span.file), start: small(span.start), end: small(span.end) },
+        }
     }
 
     /// Whether one more search through everything is allowed: a hopeless file must not take quadratic time.

@@ -255,9 +255,27 @@ pub(super) static FIREWALL: Keys = Keys {
             "[{ from = \"lan\", to = \"iot\" }]",
             "What may not, although a rule allows it.",
         ),
-        later("expect", ANYTHING, "Tests of the policy."),
+        key(
+            "expect",
+            List(&Table(&EXPECT)),
+            "[{ from = \"iot\", to = \"nas:443\", result = \"deny\" }]",
+            "What must hold: tests of the policy.",
+        ),
     ],
 };
+
+/// An expectation
+pub(super) static EXPECT: Keys = Keys {
+    keys: &[
+        key("from", TEXTS, "\"iot\"", "Who opens the connection; every address of it is meant."),
+        key("to", TEXTS, "\"nas:443\"", "To whom, with a TCP port where one is meant."),
+        key("port", TEXTS, "\"udp/53\"", "Which ports; everything without it."),
+        key("result", Choice(RESULTS), "\"deny\"", "Whether all of it must be allowed, or none."),
+    ],
+};
+
+/// Values of `result`.
+pub(super) const RESULTS: &[&str] = &["allow", "deny"];
 
 /// A rule
 pub(super) static RULE: Keys = Keys {

@@ -23,7 +23,7 @@ mod types;
 mod values;
 
 pub use pools::default_pool;
-pub use report::{Mark, Problem, Report, Severity};
+pub use report::{Mark, Problem, Remark, Report, Severity};
 pub use schema::schema;
 pub use types::*;
 

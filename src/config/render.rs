@@ -35,10 +35,17 @@ impl Report {
         text
     }
 
+    /// The hints, as [`Report::render`] shows problems.
+    pub fn render_hints(&self, color: bool) -> String {
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        self.hints.iter().take(SHOWN).map(|hint| self.render_one(&renderer, hint) + "\n\n").collect()
+    }
+
     fn render_one(&self, renderer: &Renderer, problem: &Problem) -> String {
         let level = match problem.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
+            Severity::Hint => Level::NOTE,
         };
         let mut group = Group::with_title(level.primary_title(problem.message.as_str()).id(problem.slug));
         group = group.elements(self.excerpts(problem));

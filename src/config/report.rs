@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::context::Finding;
 use super::source::{File, Span};
+use super::types::Place;
 
 /// So many problems are kept with their words; what comes after is only counted.
 pub(super) const KEPT: usize = 10_000;
@@ -16,6 +17,27 @@ pub enum Severity {
     Error,
     /// The file is applied.
     Warning,
+    /// Nothing is wrong; told to whoever asks.
+    Hint,
+}
+
+/// A problem that a later floor finds, by places of the configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remark {
+    /// See [`Problem::slug`].
+    pub slug: &'static str,
+    /// See [`Problem::severity`].
+    pub severity: Severity,
+    /// See [`Problem::message`].
+    pub message: String,
+    /// Where it is.
+    pub place: Place,
+    /// Words beside the mark; may be empty.
+    pub label: String,
+    /// Further places that take part, each with its words.
+    pub others: Vec<(Place, String)>,
+    /// See [`Problem::help`].
+    pub help: Option<String>,
 }
 
 /// A marked stretch of a file.
@@ -64,6 +86,8 @@ pub struct Report {
     pub warnings: usize,
     /// The problems, the main file's first; of a hopeless file only the first ten thousand.
     pub problems: Vec<Problem>,
+    /// What nobody has to mend, in file order.
+    pub hints: Vec<Problem>,
     #[serde(skip)]
     pub(super) files: Vec<File>,
 }
@@ -102,31 +126,60 @@ impl Report {
     }
 
     pub(super) fn new(files: Vec<File>, findings: Vec<Finding>, errors: usize, warnings: usize) -> Self {
-        let mark = |span: Span, label: String| {
-            let file = &files[span.file];
-            let (line, column) = file.position(span.start);
-            Mark {
-                file: file.name.to_string(),
-                line,
-                column,
-                start: file.floor(span.start),
-                end: file.floor(span.end),
-                label: harmless(label),
-                source: span.file,
+        let problems = findings.into_iter().map(|finding| Problem {
+            slug: finding.slug,
+            severity: finding.severity,
+            message: harmless(finding.message),
+            place: mark(&files, finding.span, finding.label),
+            others: finding.others.into_iter().map(|(span, label)| mark(&files, span, label)).collect(),
+            help: finding.help.map(harmless),
+        });
+        Report { errors, warnings, problems: problems.collect(), hints: Vec::new(), files }
+    }
+
+    /// Takes in what a later floor has found. The places are those of the configuration that was checked with this report.
+    pub fn extend(&mut self, remarks: Vec<Remark>) {
+        for remark in remarks {
+            let counted = match remark.severity {
+                Severity::Error => Some(&mut self.errors),
+                Severity::Warning => Some(&mut self.warnings),
+                Severity::Hint => None,
+            };
+            let list = if counted.is_some() { &mut self.problems } else { &mut self.hints };
+            if let Some(count) = counted {
+                *count += 1;
             }
-        };
-        let problems = findings
-            .into_iter()
-            .map(|finding| Problem {
-                slug: finding.slug,
-                severity: finding.severity,
-                message: harmless(finding.message),
-                place: mark(finding.span, finding.label),
-                others: finding.others.into_iter().map(|(span, label)| mark(span, label)).collect(),
-                help: finding.help.map(harmless),
-            })
-            .collect();
-        Report { errors, warnings, problems, files }
+            if list.len() >= KEPT {
+                continue;
+            }
+            let files = &self.files;
+            let mark = |place: &Place, label| mark(files, place.stretch.into(), label);
+            list.push(Problem {
+                slug: remark.slug,
+                severity: remark.severity,
+                message: harmless(remark.message),
+                place: mark(&remark.place, remark.label),
+                others: remark.others.into_iter().map(|(place, label)| mark(&place, label)).collect(),
+                help: remark.help.map(harmless),
+            });
+        }
+        for list in [&mut self.problems, &mut self.hints] {
+            list.sort_by_key(|problem| (problem.place.source, problem.place.start, problem.severity));
+        }
+    }
+}
+
+fn mark(files: &[File], span: Span, label: String) -> Mark {
+    let file = &files[span.file];
+    let (line, column) = file.position(span.start);
+    Mark {
+        file: file.name.to_string(),
+        line,
+        column,
+        start: file.floor(span.start),
+        end: file.floor(span.end),
+        label: harmless(label),
+        source: span.file,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::types::Stretch;
+
 /// A stretch of one file, in octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(super) struct Span {
@@ -11,6 +13,12 @@ pub(super) struct Span {
     pub start: usize,
     /// Octet after the last.
     pub end: usize,
+}
+
+impl From<Stretch> for Span {
+    fn from(stretch: Stretch) -> Self {
+        Span { file: stretch.file as usize, start: stretch.start as usize, end: stretch.end as usize }
+    }
 }
 
 /// A value and where it stands.

@@ -11,13 +11,58 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::model::{DomainName, MacAddr};
 
-/// Where something stands in the person's files: shown as `labgate.toml:36`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Where something stands in the person's files: shown as `labgate.toml:36`. Two places are equal where they are shown alike.
+#[derive(Clone)]
 pub struct Place {
     /// The file's name without its folder.
     pub file: Arc<str>,
     /// Line, from 1.
     pub line: u32,
+    /// The very stretch, for messages that underline it.
+    pub stretch: Stretch,
+}
+
+/// A stretch of one of the files that were checked together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stretch {
+    /// Index of the file.
+    pub file: u32,
+    /// First octet.
+    pub start: u32,
+    /// Octet after the last.
+    pub end: u32,
+}
+
+impl Place {
+    fn shown(&self) -> (&str, u32) {
+        (&self.file, self.line)
+    }
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.shown() == other.shown()
+    }
+}
+
+impl Eq for Place {}
+
+impl std::hash::Hash for Place {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.shown().hash(state);
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.shown().cmp(&other.shown())
+    }
 }
 
 impl fmt::Display for Place {
@@ -285,6 +330,23 @@ pub struct Firewall {
     pub allow: Vec<Rule>,
     /// What is refused although a rule permits it.
     pub deny: Vec<Rule>,
+    /// What must hold of all that: a file in which one fails is not applied.
+    pub expect: Vec<Expectation>,
+}
+
+/// An entry of `firewall.expect`: a test of the policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expectation {
+    /// Who opens the connection: every address of every end is meant.
+    pub from: Vec<Endpoint>,
+    /// To whom.
+    pub to: Vec<Endpoint>,
+    /// Which ports; empty means everything, whatever the protocol.
+    pub services: Vec<Service>,
+    /// Whether all of it must be allowed, or none.
+    pub allowed: bool,
+    /// Where it stands.
+    pub place: Place,
 }
 
 /// Transport protocols that can be forwarded.

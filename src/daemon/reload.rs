@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pictures::Pictures;
 use super::reconcile;
-use crate::config::{self, Config, Source};
+use crate::config::{Config, Source};
 use crate::desired;
 use crate::dns;
 use crate::firewall::Policy;
@@ -63,7 +63,7 @@ pub fn load(path: &Path) -> Result<Loaded, String> {
 /// # Errors
 /// All problems, rendered.
 pub fn check(sources: Vec<Source>) -> Result<Loaded, String> {
-    let checked = config::check(&sources);
+    let checked = desired::check(&sources);
     let rendered = |last: String| format!("{}\n\n{last}", checked.report.render(false).trim_end());
     let Some(config) = &checked.config else { return Err(rendered(checked.report.refusal())) };
     let mut warnings = if checked.report.warnings > 0 { rendered(checked.report.summary()) } else { String::new() };

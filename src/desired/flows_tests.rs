@@ -220,3 +220,22 @@ fn what_is_cut_is_known_in_both_directions() {
     let udp = Flow { original: Tuple { protocol: UDP, ..flow.original }, ..flow };
     assert!(barriers(&[udp]).is_empty(), "the next packet is a new question, and the rules answer it");
 }
+
+#[test]
+fn only_what_takes_away_is_a_reason_to_look() {
+    let before = home();
+    let mut now = home();
+    now.cam = None;
+    let changes = |from: &Home, to: &Home| {
+        let elements = |home: &Home| home.law(|law| crate::desired::elements(law.policy, &law.around.hosts));
+        crate::firewall::SetElements::difference(&elements(from), &elements(to))
+    };
+    assert!(may_refuse(&changes(&before, &now)));
+    assert!(!may_refuse(&changes(&now, &before)));
+    let (mut before, mut now) = (before, now);
+    for home in [&mut before, &mut now] {
+        home.config.firewall.deny = std::mem::take(&mut home.config.firewall.allow);
+    }
+    assert!(!may_refuse(&changes(&before, &now)), "a denial that goes takes nothing away");
+    assert!(may_refuse(&changes(&now, &before)));
+}

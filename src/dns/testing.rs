@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 
-use crate::config::{Config, Dns, Firewall, Gateway, Host, Log, Network, NetworkInterface, Place};
+use crate::config::{Config, Dns, Firewall, Gateway, Host, Log, Network, NetworkInterface, Place, Stretch};
 use crate::model::DomainName;
 
 pub(crate) fn name(text: &str) -> DomainName {
@@ -14,7 +14,7 @@ pub(crate) fn name(text: &str) -> DomainName {
 }
 
 pub(crate) fn place() -> Place {
-    Place { file: "labgate.toml".into(), line: 1 }
+    Place { file: "labgate.toml".into(), line: 1, stretch: Stretch::default() }
 }
 
 pub(crate) fn network(label: &str, address: &str, domain: &str) -> Network {

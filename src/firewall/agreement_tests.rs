@@ -1,16 +1,15 @@
-//! The model and the set elements made from it say the same of every packet.
+//! The model of one packet, the sets of packets, and the set elements made from one policy say the same of every packet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
-use super::decide::{Packet, Peer, Side};
 use super::permissions::{self, EndKind, ServiceKind, Shape};
 use super::policy::{Policy, Verdict};
+use super::reach::{self, Diagrams, Point, Reach, Space};
 use super::ruleset::{Element, Field, SetElements};
-use super::services::Protocol;
 use super::testing::{config, host, network, rule};
-use super::{HostAddresses, disjoint};
+use super::{Content, Fate, HostAddresses, Packet, Side, State, Surroundings, disjoint};
 use crate::config::{Config, Endpoint, PortRange, Rule, Service};
 use crate::model::SharedMap;
 
@@ -44,61 +43,56 @@ fn resolved(policy: &Policy) -> SetElements {
     SetElements { sets: sets.collect() }
 }
 
-/// What the chains answer, read off the sets.
+/// What the chains answer to a new packet that is where it should be, read off the sets.
 fn chains_allow(policy: &Policy, elements: &SetElements, packet: &Packet) -> bool {
-    let ipv6 = [packet.from, packet.to].iter().any(|peer| matches!(peer.address, Some(IpAddr::V6(_))));
-    let (from_router, to_router) = (packet.from.side == Side::Router, packet.to.side == Side::Router);
+    let ipv6 = packet.source.is_ipv6();
+    let to = around().side_of(policy, packet.destination).expect("a route");
+    let (from_router, to_router) = (packet.arrives == Side::Router, to == Side::Router);
     let shapes = permissions::shapes(&policy.sets);
     let hit = |verdict| {
         shapes.iter().any(|shape| {
             let here = (shape.from == EndKind::Router) == from_router && (shape.to == EndKind::Router) == to_router;
             let no_family = shape.from != EndKind::Host && shape.to != EndKind::Host;
             let family = shape.ipv6 == ipv6 || no_family && (to_router || from_router || verdict == Verdict::Deny);
-            shape.verdict == verdict && here && family && contains(policy, elements, shape, packet)
+            shape.verdict == verdict && here && family && contains(policy, elements, shape, packet, to)
         })
     };
-    if packet.from.side == packet.to.side {
+    if packet.arrives == to && to != Side::Internet {
         return true;
     }
-    let own = matches!(packet.from.side, Side::Network(_));
-    if own && to_router && packet.protocol == Protocol::Udp && packet.port == Some(67) {
+    let own = matches!(packet.arrives, Side::Network(_));
+    if own && to_router && matches!(packet.content, Content::Udp { destination_port: 67, .. }) {
         return true;
     }
     if hit(Verdict::Deny) {
         return false;
     }
-    from_router || own && to_router && packet.protocol == Protocol::Icmp || hit(Verdict::Allow)
+    let echo = Content::Icmp { kind: if ipv6 { 128 } else { 8 }, code: 0 };
+    from_router || own && to_router && packet.content == echo || hit(Verdict::Allow)
 }
 
-fn contains(policy: &Policy, elements: &SetElements, shape: &Shape, packet: &Packet) -> bool {
+fn contains(policy: &Policy, elements: &SetElements, shape: &Shape, packet: &Packet, to: Side) -> bool {
     let set = policy.sets.iter().find(|set| set.name == shape.name()).unwrap();
-    let ipv6 = [packet.from, packet.to].iter().any(|peer| matches!(peer.address, Some(IpAddr::V6(_))));
     let mut values = Vec::new();
-    for (kind, peer) in [(shape.from, packet.from), (shape.to, packet.to)] {
-        match kind {
-            EndKind::Net => values.push(interface(policy, peer.side)),
-            EndKind::Host => values.push(match peer.address {
-                Some(IpAddr::V4(address)) => Field::Ipv4(address, address),
-                Some(IpAddr::V6(address)) => Field::Ipv6(address, address),
-                None => return false,
-            }),
-            EndKind::Router => {}
+    for (kind, side, address) in [(shape.from, packet.arrives, packet.source), (shape.to, to, packet.destination)] {
+        match (kind, address) {
+            (EndKind::Net, _) => values.push(interface(policy, side)),
+            (EndKind::Host, IpAddr::V4(address)) => values.push(Field::Ipv4(address, address)),
+            (EndKind::Host, IpAddr::V6(address)) => values.push(Field::Ipv6(address, address)),
+            (EndKind::Router, _) => {}
         }
     }
-    let protocol = match packet.protocol {
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
-        Protocol::Icmp if ipv6 => 58,
-        Protocol::Icmp => 1,
-    };
-    match shape.service {
-        ServiceKind::Any => {}
-        ServiceKind::Other => return false,
-        ServiceKind::Protocol => values.push(Field::Protocol(protocol)),
-        ServiceKind::Port => {
-            let port = packet.port.unwrap_or(0);
-            values.extend([Field::Protocol(protocol), Field::Ports(PortRange { first: port, last: port })]);
+    let protocol = Field::Protocol(packet.content.protocol(packet.source.is_ipv6()));
+    let known = [1, 6, 17, 58].map(Field::Protocol).contains(&protocol);
+    match (shape.service, packet.content.destination_port()) {
+        (ServiceKind::Any, _) => {}
+        (ServiceKind::Other, _) if known => return false,
+        (ServiceKind::Other, _) => {}
+        (ServiceKind::Protocol, _) => values.push(protocol),
+        (ServiceKind::Port, Some(port)) => {
+            values.extend([protocol, Field::Ports(PortRange { first: port, last: port })])
         }
+        (ServiceKind::Port, None) => return false,
     }
     let mut members = set.fixed.iter().chain(elements.members(&set.name));
     members.any(|element| element.key.iter().zip(&values).all(|(field, value)| holds(field, value)))
@@ -157,44 +151,105 @@ fn rules() -> impl Strategy<Value = Vec<Rule>> {
     prop::collection::vec(one, 0..5)
 }
 
-fn peer() -> impl Strategy<Value = Peer> {
-    let v4 = |side, address: [u8; 4]| Peer { side, address: Some(IpAddr::from(address)) };
+/// Sides and addresses that belong together, by family.
+fn place() -> impl Strategy<Value = (Side, [IpAddr; 2])> {
+    let at = |side, v4: [u8; 4], v6: [u16; 2]| {
+        (side, [IpAddr::from(v4), IpAddr::from(Ipv6Addr::new(v6[0], v6[1], 0, 0, 0, 0, 0, 9))])
+    };
     prop_oneof![
-        Just(v4(Side::Network(0), [192, 168, 1, 10])),
-        Just(v4(Side::Network(0), [192, 168, 1, 200])),
-        Just(v4(Side::Network(1), [192, 168, 20, 50])),
-        Just(v4(Side::Network(1), [192, 168, 20, 51])),
-        Just(v4(Side::Network(2), [192, 168, 40, 10])),
-        Just(v4(Side::Internet, [203, 0, 113, 9])),
-        Just(v4(Side::Internet, [8, 8, 8, 8])),
-        Just(Peer { side: Side::Router, address: None }),
+        Just(at(Side::Network(0), [192, 168, 1, 10], [0xfd00, 1])),
+        Just(at(Side::Network(0), [192, 168, 1, 200], [0xfd00, 1])),
+        Just(at(Side::Network(1), [192, 168, 20, 50], [0xfd00, 2])),
+        Just(at(Side::Network(1), [192, 168, 20, 51], [0xfd00, 2])),
+        Just(at(Side::Network(2), [192, 168, 40, 10], [0xfd00, 3])),
+        Just(at(Side::Internet, [203, 0, 113, 9], [0x2001, 0xdb8])),
+        Just(at(Side::Internet, [8, 8, 8, 8], [0x2002, 1])),
+        Just(at(Side::Router, [192, 168, 20, 1], [0xfd00, 9])),
     ]
 }
 
-/// The same packet over IPv6: every end that has an address gets one of two.
-fn over_ipv6(peer: Peer) -> Peer {
-    let near = matches!(peer.address, Some(IpAddr::V4(address)) if address.octets()[3] < 100);
-    let new =
-        if near { Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1) } else { Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1) };
-    Peer { address: peer.address.map(|_| IpAddr::V6(new)), ..peer }
+fn content() -> impl Strategy<Value = Content> {
+    let port = || prop_oneof![Just(22u16), Just(53), Just(67), Just(443)];
+    prop_oneof![
+        port().prop_map(|destination_port| Content::Tcp { source_port: 40000, destination_port }),
+        port().prop_map(|destination_port| Content::Udp { source_port: 40000, destination_port }),
+        prop_oneof![Just(8u8), Just(128), Just(13)].prop_map(|kind| Content::Icmp { kind, code: 0 }),
+        prop_oneof![Just(47u8), Just(58), Just(1)].prop_map(Content::Other),
+    ]
+}
+
+fn packets() -> impl Strategy<Value = Vec<Packet>> {
+    let one = (place(), place(), content(), any::<bool>()).prop_map(|(from, to, content, ipv6)| Packet {
+        arrives: from.0,
+        source: from.1[usize::from(ipv6)],
+        destination: to.1[usize::from(ipv6)],
+        content,
+        state: State::New,
+    });
+    prop::collection::vec(one, 40)
+}
+
+fn around() -> Surroundings {
+    let net = |text: &str| text.parse().unwrap();
+    Surroundings {
+        hosts: hosts(),
+        uplink: vec!["198.51.100.2/24".parse().unwrap()],
+        routes6: vec![
+            (net("fd00:1::/32"), Side::Network(0)),
+            (net("fd00:2::/32"), Side::Network(1)),
+            (net("fd00:3::/32"), Side::Network(2)),
+            (net("::/0"), Side::Internet),
+        ],
+        routers6: vec![Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 9)],
+    }
+}
+
+/// Where a packet is among the sets of packets.
+fn point(space: &Space<'_>, packet: &Packet) -> Point {
+    let mut point = [0; 8];
+    let to = around().side_of(space.policy, packet.destination).expect("a route");
+    point[reach::FAMILY] = u64::from(packet.source.is_ipv6());
+    for (at, side, address) in
+        [(reach::FROM_SIDE, packet.arrives, packet.source), (reach::TO_SIDE, to, packet.destination)]
+    {
+        (point[at], point[at + 1], point[at + 2]) = match (side, address) {
+            (Side::Router, _) => (reach::ROUTER, 0, reach::GATEWAY),
+            (_, IpAddr::V4(address)) => (number(space, side), 0, u32::from(address).into()),
+            (_, IpAddr::V6(address)) => {
+                (number(space, side), (u128::from(address) >> 64) as u64, u128::from(address) as u64)
+            }
+        };
+    }
+    let low = match packet.content {
+        Content::Icmp { kind, code } => u64::from(kind) << 8 | u64::from(code),
+        _ => packet.content.destination_port().unwrap_or(0).into(),
+    };
+    point[reach::SERVICE] = u64::from(packet.content.protocol(packet.source.is_ipv6())) << 16 | low;
+    point
+}
+
+fn number(space: &Space<'_>, side: Side) -> u64 {
+    if let Side::Network(index) = side { space.side(index) } else { reach::INTERNET }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(80))]
+    #![proptest_config(ProptestConfig::with_cases(120))]
     #[test]
-    fn model_and_sets_agree(
+    fn model_sets_of_packets_and_set_elements_agree(
         (allow, deny) in (rules(), rules()),
-        packets in prop::collection::vec((peer(), peer(), 0u8..3, 0usize..4, any::<bool>()), 40),
+        packets in packets(),
     ) {
         let policy = Policy::compile(&home(allow, deny));
         let elements = resolved(&policy);
-        for (from, to, protocol, port, ipv6) in packets {
-            let protocol = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp][usize::from(protocol)];
-            let port = (protocol != Protocol::Icmp).then_some([22, 53, 67, 443][port]);
-            let (from, to) = if ipv6 { (over_ipv6(from), over_ipv6(to)) } else { (from, to) };
-            let packet = Packet { from, to, protocol, port };
-            let model = policy.decide(&hosts(), &packet, None).allowed();
-            prop_assert_eq!(model, chains_allow(&policy, &elements, &packet), "{:?}", packet);
+        let (mut all, hosts) = (Diagrams::default(), hosts());
+        let space = Space::new(&policy, Some(&hosts), &[Ipv4Addr::new(198, 51, 100, 2)], &mut Vec::new(), &[]);
+        let reach = Reach::new(&mut all, space);
+        for packet in packets {
+            let trace = policy.evaluate(&around(), &packet);
+            let model = trace.fate == Fate::Accept;
+            prop_assert_eq!(model, chains_allow(&policy, &elements, &packet), "{:?} {:?}", packet, trace);
+            // Every IPv6 address may be at every side there: where exactly is a matter of routes.
+            prop_assert_eq!(model, all.contains(reach.allowed, &point(&reach.space, &packet)), "{:?} {:?}", packet, trace);
         }
     }
 }

@@ -6,14 +6,12 @@ use super::HostAddresses;
 
 /// `web -> db tcp/5432`, as it stands in the file.
 pub fn describe_rule(config: &Config, rule: &Rule) -> String {
-    let ends = |ends: &[Endpoint]| ends.iter().map(|end| endpoint(config, end)).collect::<Vec<_>>().join(", ");
-    let services = |services: &[Service]| services.iter().map(service).collect::<Vec<_>>().join(", ");
-    let mut words = format!("{} -> {}", ends(&rule.from), ends(&rule.to));
+    let mut words = format!("{} -> {}", endpoints(config, &rule.from), endpoints(config, &rule.to));
     if !rule.services.is_empty() {
-        words = format!("{words} {}", services(&rule.services));
+        words = format!("{words} {}", describe_services(&rule.services));
     }
     if !rule.except.is_empty() {
-        words = format!("{words} except {}", services(&rule.except));
+        words = format!("{words} except {}", describe_services(&rule.except));
     }
     rule.name.as_ref().map_or(words.clone(), |name| format!("{words} ({name})"))
 }
@@ -27,6 +25,16 @@ pub fn describe_forward(config: &Config, addresses: &HostAddresses, forward: &Po
     let words =
         format!("{}/{} -> {} {target}", transports.join("+"), range(forward.ports), config.hosts[forward.host].name);
     forward.name.as_ref().map_or(words.clone(), |name| format!("{words} ({name})"))
+}
+
+/// `lan, nas`.
+pub(super) fn endpoints(config: &Config, ends: &[Endpoint]) -> String {
+    ends.iter().map(|end| endpoint(config, end)).collect::<Vec<_>>().join(", ")
+}
+
+/// `tcp/443, icmp`.
+pub(super) fn describe_services(services: &[Service]) -> String {
+    services.iter().map(service).collect::<Vec<_>>().join(", ")
 }
 
 fn endpoint(config: &Config, end: &Endpoint) -> String {

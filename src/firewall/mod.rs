@@ -25,6 +25,10 @@ mod closed;
 mod describe;
 mod packet;
 mod evaluate;
+pub mod reach;
+mod expect;
+mod lint;
+mod review;
 mod query;
 mod decide;
 mod explain;
@@ -44,6 +48,7 @@ pub use hosts::HostAddresses;
 pub use packet::{Content, Decision, Fate, Packet, Side, State, Surroundings, Trace};
 pub use policy::{End, EndName, Forward, Host, Network, Origin, Policy, Rule, Uplink, Verdict};
 pub use query::{Party, Query, QueryError};
+pub use review::review;
 pub use ruleset::{
     CUT, CUT_IPV6, Chain, Counter, Counters, Data, DataType, Element, ElementChange, Field, FieldType, Key, LOG_GROUP,
     Passing, Ruleset, Set, SetElements, TABLE,

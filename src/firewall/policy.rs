@@ -64,6 +64,8 @@ pub struct Network {
     pub admin: bool,
     /// Whether the router serves DHCP there.
     pub dhcp: bool,
+    /// First and last addresses of the pools, for hosts without a reservation.
+    pub pools: Vec<(Ipv4Addr, Ipv4Addr)>,
     /// Where it stands.
     pub place: Place,
 }
@@ -244,8 +246,14 @@ fn network(network: &config::Network) -> Network {
         internet: network.internet,
         admin: network.admin,
         dhcp: network.dhcp.is_some(),
+        pools: network.dhcp.iter().flat_map(scope_pools).collect(),
         place: network.place.clone(),
     }
+}
+
+fn scope_pools(scope: &config::Scope) -> impl Iterator<Item = (Ipv4Addr, Ipv4Addr)> + '_ {
+    let private = scope.private_mac.iter().flat_map(|private| &private.pools);
+    scope.pools.iter().chain(private).map(|pool| (*pool.start(), *pool.end()))
 }
 
 fn host(host: &config::Host) -> Host {
@@ -304,8 +312,9 @@ fn written_rule(config: &Config, verdict: Verdict, rule: &config::Rule) -> Rule 
     }
 }
 
-fn ends(config: &Config, endpoints: &[Endpoint]) -> Vec<End> {
-    let mut ends = Vec::with_capacity(endpoints.len());
+/// Endpoints with their groups spelled out, each end once.
+pub(super) fn ends<'e>(config: &Config, endpoints: impl IntoIterator<Item = &'e Endpoint>) -> Vec<End> {
+    let mut ends = Vec::new();
     for endpoint in endpoints {
         match endpoint {
             Endpoint::Group(index) => {

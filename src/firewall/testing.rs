@@ -8,7 +8,7 @@ use crate::model::DomainName;
 
 /// A place in the file.
 pub fn place(line: u32) -> Place {
-    Place { file: "labgate.toml".into(), line }
+    Place { file: "labgate.toml".into(), line, stretch: Stretch::default() }
 }
 
 /// A network called `name` on `interface` with `address`.

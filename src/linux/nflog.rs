@@ -111,7 +111,7 @@ impl Listener {
         let hardware = find(attributes, HWADDR).and_then(|octets| {
             let ethernet = octets.get(..2)? == [0, 6];
             let address: [u8; 6] = octets.get(4..10)?.try_into().ok()?;
-            ethernet.then(|| MacAddr(address))
+            ethernet.then_some(MacAddr(address))
         });
         let tuple = tuple(find(attributes, PAYLOAD)?)?;
         Some(Logged { arrives: number(INDEV), hardware, tuple, missed })

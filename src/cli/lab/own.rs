@@ -8,7 +8,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::home::{Addressing, Home, HostSpec, PROVIDER, PUBLIC, Segment, Service, UPSTREAM};
-use crate::config::{self, Config, NetworkInterface, Source, Wan, WanAddress};
+use crate::config::{Config, NetworkInterface, Source, Wan, WanAddress};
+use crate::desired;
 
 /// The longest name of a machine: its cable's name in the switch carries it.
 const LONGEST_NAME: usize = 12;
@@ -17,7 +18,7 @@ const LONGEST_NAME: usize = 12;
 pub fn from_file(path: &Path) -> Result<(String, Home)> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let checked = config::check(&[Source { name, text: text.clone().into_bytes() }]);
+    let checked = desired::check(&[Source { name, text: text.clone().into_bytes() }]);
     match checked.config {
         Some(config) => Ok((text, Home::of(&config))),
         None => bail!("{}", checked.report.render(false).trim_end()),

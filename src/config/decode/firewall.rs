@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Known, read};
+use super::{Known, expect, read};
 use crate::config::context::{Context, Fields};
 use crate::config::source::Span;
 use crate::config::tree::{Node, Value};
@@ -44,6 +44,7 @@ pub(super) fn firewall(context: &mut Context, fields: Fields<'_>, known: &Known<
     let fields = context.fields(table, &keys::FIREWALL, "firewall");
     firewall.allow = rules(context, fields, known, "allow");
     firewall.deny = rules(context, fields, known, "deny");
+    firewall.expect = expect::expectations(context, fields, known);
     firewall
 }
 
@@ -106,14 +107,19 @@ pub(super) fn rule_name(context: &mut Context, name: &str, node: &Node) {
     }
 }
 
-fn endpoints(context: &mut Context, known: &Known<'_>, node: &Node, key: &str) -> Vec<Endpoint> {
+pub(super) fn endpoints(context: &mut Context, known: &Known<'_>, node: &Node, key: &str) -> Vec<Endpoint> {
     let items = context.one_or_many(node, key);
     items.iter().filter_map(|item| endpoint(context, known, item, key)).collect()
 }
 
 /// One end of a rule, or a member of a group.
-fn endpoint(context: &mut Context, known: &Known<'_>, node: &Node, key: &str) -> Option<Endpoint> {
+pub(super) fn endpoint(context: &mut Context, known: &Known<'_>, node: &Node, key: &str) -> Option<Endpoint> {
     let text = context.text(node, key)?;
+    named(context, known, node, key, text)
+}
+
+/// [`endpoint`] for a part of a text.
+pub(super) fn named(context: &mut Context, known: &Known<'_>, node: &Node, key: &str, text: &str) -> Option<Endpoint> {
     match text {
         "internet" => return Some(Endpoint::Internet),
         "router" => return Some(Endpoint::Router),
@@ -124,7 +130,7 @@ fn endpoint(context: &mut Context, known: &Known<'_>, node: &Node, key: &str) ->
     }
     let like_address = text.contains(['/', ':']) || text.parse::<IpAddr>().is_ok() || is_dotted_number(text);
     if like_address {
-        let net = context.parse(node, key, values::cidr)?;
+        let net = context.parse(node, key, |_| values::cidr(text))?;
         literal(context, known, node.span, net);
         return Some(Endpoint::Cidr(net));
     }
@@ -184,7 +190,7 @@ fn literal(context: &mut Context, known: &Known<'_>, span: Span, net: IpNet) {
         .help(format!("write `\"{name}\"`: the rule then follows a change of the address"));
 }
 
-fn services(context: &mut Context, fields: Fields<'_>, key: &str) -> Vec<Service> {
+pub(super) fn services(context: &mut Context, fields: Fields<'_>, key: &str) -> Vec<Service> {
     services_with_places(context, fields, key).into_iter().map(|(service, _)| service).collect()
 }
 

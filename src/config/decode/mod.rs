@@ -1,6 +1,7 @@
 //! The tree → drafts, table by table. Every reader goes on after a problem, so that one run finds them all.
 
 mod dns;
+mod expect;
 mod firewall;
 mod forward;
 mod host;

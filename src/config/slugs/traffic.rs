@@ -25,6 +25,70 @@ pub(super) const SLUGS: &[Slug] = &[
         right: "[firewall]\nallow = [{ from = \"iot\", to = \"nas\", port = \"tcp\", except = \"tcp/22\" }]",
     },
     Slug {
+        name: "expect-port-twice",
+        text: "An expectation names its ports in two places. The port behind a name in `to` is a TCP port, and `port` takes every other kind. \
+               Keep one of them.",
+        wrong: "[firewall]\nexpect = [{ from = \"iot\", to = \"nas:443\", port = \"udp/53\", result = \"deny\" }]",
+        right: "[firewall]\nexpect = [{ from = \"iot\", to = \"nas\", port = [\"tcp/443\", \"udp/53\"], result = \"deny\" }]",
+    },
+    Slug {
+        name: "expectation",
+        text: "An expectation of the file does not hold: a packet proves it, and the line that decides about that packet is shown. \
+               Without a port an expectation is about all ports, and a network or group stands for all its addresses, those of hosts that follow a lease included. \
+               Change the rule or the expectation: a file with a broken one is never applied.",
+        wrong: "[firewall]\nallow  = [{ from = \"iot\", to = \"nas\", port = \"tcp/443\" }]\nexpect = [{ from = \"iot\", to = \"lan\", result = \"deny\" }]",
+        right: "[firewall]\nallow  = [{ from = \"iot\", to = \"nas\", port = \"tcp/443\" }]\nexpect = [{ from = \"iot\", to = \"nas:22\", result = \"deny\" }]",
+    },
+    Slug {
+        name: "rule-shadowed",
+        text: "Everything that a rule allows is denied by others. Rules have no order, and a denial beats an allowance wherever it stands. \
+               Take one of them out, or make the denial smaller.",
+        wrong: "[firewall]\nallow = [{ from = \"iot\", to = \"nas\", port = \"tcp/443\" }]\ndeny  = [{ from = \"iot\", to = \"lan\" }]",
+        right: "[firewall]\nallow = [{ from = \"iot\", to = \"nas\", port = \"tcp/443\" }]\ndeny  = [{ from = \"iot\", to = \"lan\", port = \"tcp/22\" }]",
+    },
+    Slug {
+        name: "rule-inside-another",
+        text: "A rule says nothing that other rules do not say already. It does no harm, but whoever takes the other rule out later will wonder why nothing changes. \
+               Take the smaller rule out, or the larger one.",
+        wrong: "[firewall]\nallow = [{ from = \"lan\", to = \"iot\" }, { from = \"nas\", to = \"iot\", port = \"tcp/80\" }]",
+        right: "[firewall]\nallow = [{ from = \"lan\", to = \"iot\" }]",
+    },
+    Slug {
+        name: "rule-without-effect",
+        text: "No packet can ever match a rule. Inside one network nothing is filtered, what the router itself sends is allowed anyway, and a host that can have no address is nowhere. \
+               Change its ends, or take it out.",
+        wrong: "[firewall]\nallow = [{ from = \"nas\", to = \"lan\" }]",
+        right: "[firewall]\nallow = [{ from = \"nas\", to = \"iot\" }]",
+    },
+    Slug {
+        name: "unused-group",
+        text: "No rule and no expectation names a group. Most likely a rule was taken out or its name was mistyped. \
+               Name the group in a rule, or take it out.",
+        wrong: "[group]\nthings = [\"nas\", \"printer\"]",
+        right: "[group]\nthings = [\"nas\", \"printer\"]\n[firewall]\nallow = [{ from = \"iot\", to = \"things\" }]",
+    },
+    Slug {
+        name: "unused-host",
+        text: "No rule, group or forward names a host. It still has its reservation and its name, so nothing is wrong, and only `labgate check --hints` tells it. \
+               Take it out where the device is gone.",
+        wrong: "[host]\nnas = { mac = \"52:54:00:00:01:10\", ip = \"192.168.1.10\" }",
+        right: "[host]\nnas = { mac = \"52:54:00:00:01:10\", ip = \"192.168.1.10\" }\n[firewall]\nallow = [{ from = \"iot\", to = \"nas\" }]",
+    },
+    Slug {
+        name: "forward-to-nobody",
+        text: "A port forward leads to a host that can never have an address. It has no `ip`, and no network hands addresses out by DHCP. \
+               Give the host an `ip`.",
+        wrong: "[network.lan]\ninterface = \"eth1\"\naddress = \"192.168.1.1/24\"\ndhcp = false\n[host]\ncam = { mac = \"52:54:00:00:01:12\" }\n[port-forward]\n\"tcp/80\" = \"cam\"",
+        right: "[network.lan]\ninterface = \"eth1\"\naddress = \"192.168.1.1/24\"\ndhcp = false\n[host]\ncam = { mac = \"52:54:00:00:01:12\", ip = \"192.168.1.12\" }\n[port-forward]\n\"tcp/80\" = \"cam\"",
+    },
+    Slug {
+        name: "forward-denied",
+        text: "Everything that a port forward leads to its host from the internet is denied by rules. A denial beats a forward as it beats an allowance. \
+               Take one of them out, or make the denial smaller.",
+        wrong: "[firewall]\ndeny = [{ from = \"internet\", to = \"nas\" }]\n[port-forward]\n\"tcp/443\" = \"nas\"",
+        right: "[firewall]\ndeny = [{ from = \"iot\", to = \"nas\" }]\n[port-forward]\n\"tcp/443\" = \"nas\"",
+    },
+    Slug {
         name: "literal-address",
         text: "A rule holds an address for which the file has a name. Rules that use the name follow the host when its address changes, and read better. \
                Write the name instead.",
