@@ -53,9 +53,13 @@ class Gateway:
             self.daemon = None
 
     def wait_open(self, rules, limit=60):
-        """Until packets pass outwards and, where there are forwards of UDP, through the last of them. Each try is a
-        new flow: conntrack would go on with what it decided before the rules were there."""
+        """Until the table is there, packets pass outwards and, where there are forwards of UDP, through the last of
+        them. Each try is a new flow: conntrack would go on with what it decided before the rules were there."""
         stop = time.monotonic() + limit
+        while self.lab.run("gw", "nft", "list", "table", "inet", "labgate", check=False).returncode:
+            if time.monotonic() > stop or not self.daemon.alive():
+                raise RuntimeError("labgate makes no table:\n" + self.daemon.tail())
+            time.sleep(0.02)
         for port in itertools.count(40000):
             if time.monotonic() > stop:
                 raise RuntimeError("labgate lets nothing pass:\n" + self.daemon.tail())
@@ -81,10 +85,10 @@ class Gateway:
 }}
 """ if on else ""), ns)
 
-    def neighbours(self):
-        """Fixed ARP entries for every inner address the tests forward to."""
+    def neighbours(self, nets=range(100, 250)):
+        """Fixed ARP entries for every inner address the tests forward to: those of 10.77.`nets`."""
         lines = [f"neigh replace 10.77.{x}.{y} lladdr {self.mac['lan0']} dev gwlan nud permanent"
-                 for x in range(100, 250) for y in range(1, 251)]
+                 for x in nets for y in range(1, 251)]
         limits = [f"net.ipv4.neigh.default.gc_thresh{n}=100000" for n in (3, 2, 1)]
         self.lab.run("gw", "sysctl", "-qw", *limits, check=False)
         self.lab.run("gw", "ip", "-batch", self.lab.file("neigh", "\n".join(lines) + "\n"), check=False)
@@ -96,21 +100,38 @@ class Gateway:
 
     def blast_out(self, *flags):
         """Packets from lan to up."""
-        return self.blast("lan", "lan0", "gwlan", "up", "up0", "--dst-ip", UP, *flags)
+        return blast_together([(self, "out", flags)])[0]
 
     def blast_in(self, *flags):
         """Packets from up to the gateway's outer address."""
-        return self.blast("up", "up0", "gwup", "lan", "lan0", "--dst-ip", GW_UP, *flags)
+        return blast_together([(self, "in", flags)])[0]
 
-    def sender(self, ns, iface, first_hop, *flags):
-        return ["--iface", iface, "--dst-mac", self.mac[first_hop], "--src-mac", self.mac[iface], *flags]
+    def sender(self, way, *flags):
+        """The namespace of one direction, and flags of pktblast for it."""
+        ns, iface, first_hop, to = ("lan", "lan0", "gwlan", UP) if way == "out" else ("up", "up0", "gwup", GW_UP)
+        return ["--netns", self.lab.ns(ns), "--iface", iface, "--src-mac", self.mac[iface],
+                "--dst-mac", self.mac[first_hop], "--dst-ip", to, *flags]
 
-    def blast(self, ns, iface, first_hop, far_ns, far_iface, *flags):
-        before = self.link_stats(far_ns, far_iface)
-        row = self.lab.json(ns, "pktblast", *self.sender(ns, iface, first_hop, *flags))
-        row["arrived"] = self.link_stats(far_ns, far_iface) - before
+    def arrivals(self, way):
+        return self.link_stats("up", "up0") if way == "out" else self.link_stats("lan", "lan0")
+
+
+def blast_together(senders, *flags):
+    """Packets through several gateways whose bursts alternate: (gateway, way, flags) each. `flags` are for all."""
+    lab = senders[0][0].lab
+    before = [gw.arrivals(way) for gw, way, _ in senders]
+    if len(senders) == 1:
+        gw, way, own = senders[0]
+        what = gw.sender(way, *own)
+    else:
+        lines = [" ".join(map(str, gw.sender(way, *own))) for gw, way, own in senders]
+        what = ["--lines", lab.file("senders", "\n".join(lines) + "\n")]
+    found = lab.json("lan", "pktblast", *what, *flags)
+    rows = [found] if isinstance(found, dict) else found
+    for row, b, (gw, way, _) in zip(rows, before, senders, strict=True):
+        row["arrived"] = gw.arrivals(way) - b
         row["delivered"] = round(row["arrived"] / max(1, row["sent"]), 4)
-        return row
+    return rows
 
 
 class Watch:

@@ -24,7 +24,7 @@ import dhcp_bench
 import labgate
 import rulesets
 from gateway import Gateway, Watch
-from lab import GW_UP, UP, Lab, Results, Server, cpu_seconds, options, tool, undisturbed, wait_quiet
+from lab import UP, Lab, Results, Server, cpu_seconds, options, tool, undisturbed, wait_quiet
 
 TESTS = ["load", "apply", "element", "gap"]
 SIZES = [100, 1000, 10000]
@@ -102,8 +102,8 @@ def load(lab, gw, run, a, out):
 
 def new_flows(lab, gw, dport, rate, secs):
     """From outside, one packet a flow to a forwarded port, in the background."""
-    flags = gw.sender("up", "up0", "gwup", "--dst-ip", GW_UP, "--src-ip", UP, "--sport", 2000, "--sports", 60000,
-                      "--flows", 60000, "--dport", dport, "--rate", rate, "--secs", secs)
+    flags = gw.sender("in", "--src-ip", UP, "--sport", 2000, "--sports", 60000, "--flows", 60000,
+                      "--dport", dport, "--rate", rate, "--secs", secs)
     return lab.popen("up", tool("pktblast"), *flags, stderr=subprocess.DEVNULL)
 
 

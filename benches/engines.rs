@@ -7,6 +7,7 @@ use divan::{Bencher, black_box};
 use labgate::config::{Config, Source, check};
 use labgate::desired;
 use labgate::dhcp::{Output, Received, Server};
+use labgate::dns::outside::Resolved;
 use labgate::dns::upstream::{Scrubbed, scrub};
 use labgate::dns::wire::{Incoming, Query, read_query};
 use labgate::dns::{self, Cache, FixedNames, Hosts, LocalNames, Zones};
@@ -60,7 +61,7 @@ fn check_file(bencher: Bencher<'_, '_>, (hosts, rules): (usize, usize)) {
 #[divan::bench(args = SIZES)]
 fn compile_firewall(bencher: Bencher<'_, '_>, (hosts, rules): (usize, usize)) {
     let config = config(hosts, rules);
-    let addresses: HostAddresses = desired::host_addresses(&config, &Bindings::default());
+    let addresses: HostAddresses = desired::host_addresses(&config, &Bindings::default(), &Resolved::default());
     bencher.bench_local(|| {
         let policy = Policy::compile(black_box(&config));
         desired::ruleset(&policy).text(&desired::elements(&policy, &addresses)).len()

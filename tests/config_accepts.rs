@@ -217,6 +217,19 @@ fn hosts_and_groups() {
 }
 
 #[test]
+fn outside_names_are_one_each_wherever_they_stand() {
+    let config = lan("[group]\nupdates = [\"b.example.net\", \"198.51.100.0/24\"]\n[firewall]\n\
+         allow = [{ from = \"lan\", to = [\"A.example.NET.\", \"b.example.net\"], port = \"https\" }]\n\
+         deny = [{ from = \"a.example.net\", to = \"updates\" }]");
+    let known: Vec<_> =
+        config.outside_names.iter().map(|outside| (outside.name.as_str(), outside.place.line)).collect();
+    assert_eq!(known, [("b.example.net", 7), ("a.example.net", 9)]);
+    assert_eq!(config.groups[0].members[0], Endpoint::Name(0));
+    assert_eq!(config.firewall.allow[0].to, [Endpoint::Name(1), Endpoint::Name(0)]);
+    assert_eq!(config.firewall.deny[0].from, [Endpoint::Name(1)]);
+}
+
+#[test]
 fn dns() {
     let dns = lan(
         "[host]\nnas = { ip = \"192.168.1.10\", alias = \"cloud\" }\n[dns]\n\

@@ -19,6 +19,8 @@ mod faults;
 mod follow;
 #[path = "lab/namespaces.rs"]
 mod namespaces;
+#[path = "lab/names.rs"]
+mod names;
 #[path = "lab/reach.rs"]
 mod reach;
 #[path = "lab/refused.rs"]

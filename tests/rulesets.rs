@@ -1,6 +1,7 @@
 //! Golden rulesets: the file in, what the kernel lists out. `UPDATE=1` rewrites what is expected.
 //!
-//! `tests/rulesets/NAME.toml` may end in lines `# lease HOST ADDRESS`: then that host holds this lease.
+//! `tests/rulesets/NAME.toml` may end in lines `# lease HOST ADDRESS`: then that host holds this lease; and in lines
+//! `# name NAME ADDRESS…`: then that outside name has these addresses.
 
 #[allow(dead_code)]
 mod common;
@@ -9,11 +10,13 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use labgate::config::{self, Config};
 use labgate::desired;
+use labgate::dns::outside::{Heard, Resolution, Resolved};
 use labgate::firewall::{Policy, SetElements};
-use labgate::model::{Binding, Bindings, ClientKey};
+use labgate::model::{Binding, Bindings, ClientKey, DomainName, Now};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rulesets")
@@ -45,10 +48,22 @@ fn leases(config: &Config, text: &str) -> Bindings {
     bindings
 }
 
+fn resolved(text: &str) -> Resolved {
+    let mut resolved = Resolved::default();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# name ")) {
+        let (name, addresses) = line.split_once(' ').expect("`# name NAME ADDRESS…`");
+        let addresses = addresses.split(' ').map(|address| (address.parse().expect("an IPv4 address"), 60)).collect();
+        let now = Now { instant: Duration::ZERO, unix: 0 };
+        let known = Resolution::default().after(&Heard::Addresses(addresses, 60), now);
+        resolved.set(DomainName::parse(name).expect("a name"), known);
+    }
+    resolved
+}
+
 fn transaction(text: &str) -> String {
     let config = configuration(text);
     let policy = Policy::compile(&config);
-    let hosts = desired::host_addresses(&config, &leases(&config, text));
+    let hosts = desired::host_addresses(&config, &leases(&config, text), &resolved(text));
     desired::ruleset(&policy).text(&desired::elements(&policy, &hosts))
 }
 

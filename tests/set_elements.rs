@@ -36,6 +36,8 @@ allow = [
   { from = "tv", to = ["nas", "internet"] },
   { from = "192.168.20.99", to = "phone", port = "tcp/1" },
   { from = "tv", to = "phone", port = "tcp/1" },
+  { from = ["tv", "iot"], to = ["updates.example.net", "cdn.example.net"], port = ["https", "udp/8000-8010"] },
+  { from = "iot", to = "198.51.100.3", port = "https" },
 ]
 deny = [{ from = "tv", to = "router", port = "tcp/80-90" }]
 [port-forward]
@@ -85,17 +87,19 @@ async fn a_change_ends_where_a_replacement_does() {
     nft::apply(&ruleset.text(&members)).await.unwrap();
     assert!(nft::table_present().await.unwrap());
     let mut channel = Elements::open().unwrap();
-    let steps = [
-        (Some([192, 168, 20, 50]), None),
-        (Some([192, 168, 20, 50]), Some([192, 168, 1, 100])),
-        (Some([192, 168, 20, 99]), Some([192, 168, 1, 101])),
-        (Some([192, 168, 20, 51]), Some([192, 168, 1, 101])),
-        (None, Some([192, 168, 1, 102])),
-        (Some([192, 168, 1, 102]), Some([192, 168, 20, 51])),
-        (None, None),
+    let steps: [(_, _, [&[u8]; 2]); 8] = [
+        (Some([192, 168, 20, 50]), None, [&[], &[]]),
+        (Some([192, 168, 20, 50]), Some([192, 168, 1, 100]), [&[1, 2], &[]]),
+        (Some([192, 168, 20, 99]), Some([192, 168, 1, 101]), [&[1, 2], &[2, 3]]),
+        (Some([192, 168, 20, 51]), Some([192, 168, 1, 101]), [&[1], &[2, 3]]),
+        (Some([192, 168, 20, 51]), Some([192, 168, 1, 101]), [&[3, 4], &[1]]),
+        (None, Some([192, 168, 1, 102]), [&[3, 4], &[1]]),
+        (Some([192, 168, 1, 102]), Some([192, 168, 20, 51]), [&[5], &[5]]),
+        (None, None, [&[], &[]]),
     ];
-    for (tv, phone) in steps {
-        let after = hosts(&config, tv, phone);
+    for (tv, phone, names) in steps {
+        let of = |lasts: &[u8]| lasts.iter().map(|last| Ipv4Addr::new(198, 51, 100, *last)).collect();
+        let after = hosts(&config, tv, phone).with_names(names.map(of));
         let wished = desired::elements_after(&policy, &members, &before, &after);
         let changes = SetElements::difference(&members, &wished);
         channel.change(&changes).unwrap();
@@ -103,7 +107,7 @@ async fn a_change_ends_where_a_replacement_does() {
         channel.change(&changes).unwrap();
         let changed = listed().await;
         nft::apply(&ruleset.text(&wished)).await.unwrap();
-        assert_eq!(changed, listed().await, "tv {tv:?}, phone {phone:?}");
+        assert_eq!(changed, listed().await, "tv {tv:?}, phone {phone:?}, names {names:?}");
         (before, members) = (after, wished);
     }
     nft::delete_table().await.unwrap();

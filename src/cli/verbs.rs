@@ -14,6 +14,7 @@ use crate::daemon::control::{self, Request};
 use crate::daemon::reload::Outcome;
 use crate::daemon::{self, logging, views};
 use crate::desired;
+use crate::dns::outside::Resolved;
 use crate::firewall::{self, Explanation, Policy};
 use crate::linux::{config_files, network, nft};
 use crate::model::Bindings;
@@ -97,6 +98,11 @@ pub fn status(common: &Common) -> Done {
         .collect();
     show::table(["NETWORK", "INTERFACE", "ADDRESS", "LINK", "LEASES"], &rows)?;
     show::line("")?;
+    if !status.names.is_empty() {
+        let rows: Vec<_> = status.names.iter().map(name_row).collect();
+        show::table(["NAME IN RULES", "ADDRESSES", "ANSWERED", "SINCE THEN"], &rows)?;
+        show::line("")?;
+    }
     if !status.uplink.is_empty() {
         let resolvers: Vec<String> = status.resolvers.iter().map(|address| address.to_string()).collect();
         show::line(format!(
@@ -109,6 +115,15 @@ pub fn status(common: &Common) -> Done {
         show::line(format!("{} {name}: {}", if health.good { "ok  " } else { "BAD " }, health.words))?;
     }
     Ok(code)
+}
+
+fn name_row(row: &views::NameRow) -> [String; 4] {
+    let mut addresses: Vec<String> = row.addresses.iter().take(3).map(ToString::to_string).collect();
+    let more = row.addresses.len() - addresses.len();
+    addresses.extend((more > 0).then(|| format!("and {more} more")));
+    let shown = if addresses.is_empty() { "-".to_owned() } else { addresses.join(", ") };
+    let answered = row.age_seconds.map_or("never".to_owned(), |age| format!("{} ago", span(age)));
+    [row.name.clone(), shown, answered, or_dash(row.failure.as_ref())]
 }
 
 pub fn leases(common: &Common) -> Done {
@@ -191,7 +206,11 @@ pub fn explain(common: &Common, from: String, to: String, proto: String) -> Done
             bail!("{}\n{}", checked.report.render(false), checked.report.summary())
         };
         let query = firewall::Query::parse(&config, &from, &to, &proto)?;
-        firewall::explain(&Policy::compile(&config), &desired::host_addresses(&config, &Bindings::default()), &query)
+        firewall::explain(
+            &Policy::compile(&config),
+            &desired::host_addresses(&config, &Bindings::default(), &Resolved::default()),
+            &query,
+        )
     };
     if common.json {
         show::json(&explanation)?;

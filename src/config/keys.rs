@@ -80,7 +80,7 @@ pub(super) static ROOT: Keys = Keys {
         key("wan", Table(&WAN), "{ interface = \"eth0\" }", "The uplink; leave it out where there is none."),
         key("network", Map(&Table(&NETWORK)), "", "The networks, each a table `[network.NAME]`."),
         key("host", Map(&Table(&HOST)), "", "Known devices: reservation, DNS name and name in rules at once."),
-        key("group", Map(&TEXTS), "", "Names for several hosts, networks and addresses."),
+        key("group", Map(&TEXTS), "", "Names for several hosts, networks, addresses and outside names."),
         key("dns", Table(&DNS), "", "Names: upstream servers, own records, protection."),
         key("firewall", Table(&FIREWALL), "", "What may pass between networks."),
         key(
@@ -280,8 +280,8 @@ pub(super) const RESULTS: &[&str] = &["allow", "deny"];
 /// A rule
 pub(super) static RULE: Keys = Keys {
     keys: &[
-        key("from", TEXTS, "\"lan\"", "Who opens the connection."),
-        key("to", TEXTS, "\"nas\"", "To whom."),
+        key("from", TEXTS, "\"lan\"", "Who opens the connection; a name with a dot is an outside DNS name."),
+        key("to", TEXTS, "\"nas\"", "To whom; a name with a dot is an outside DNS name."),
         key("port", TEXTS, "\"tcp/443\"", "Which ports; everything without it."),
         key("except", TEXTS, "\"tcp/22\"", "Ports taken out of the rule."),
         key("name", Text, "\"web\"", "A name for logs and counters."),

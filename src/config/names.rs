@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use super::context::Context;
 use super::source::Span;
 use super::tree::{Table, Value};
-use super::types::Endpoint;
+use super::types::{Endpoint, OutsideName};
 use super::values::{self, shown};
+use crate::model::DomainName;
 
 /// Words that rules understand themselves.
 const RESERVED: &[&str] = &["internet", "router", "localhost"];
@@ -100,6 +101,24 @@ impl Names {
     }
 }
 
+/// Names of the outside that rules and groups mention.
+#[derive(Debug, Default)]
+pub(super) struct OutsideNames {
+    /// Each once, with the place to mark.
+    pub found: Vec<(OutsideName, Span)>,
+    by_name: HashMap<DomainName, usize>,
+}
+
+impl OutsideNames {
+    /// The index of a name; its first mention gives it one.
+    pub fn index(&mut self, context: &Context, name: DomainName, span: Span) -> usize {
+        *self.by_name.entry(name).or_insert_with_key(|name| {
+            self.found.push((OutsideName { name: name.clone(), place: context.place(span) }, span));
+            self.found.len() - 1
+        })
+    }
+}
+
 /// The kind of a named thing in words.
 pub(super) fn kind(endpoint: &Endpoint) -> &'static str {
     match endpoint {
@@ -108,5 +127,6 @@ pub(super) fn kind(endpoint: &Endpoint) -> &'static str {
         Endpoint::Group(_) => "group",
         Endpoint::Internet | Endpoint::Router => "reserved word",
         Endpoint::Cidr(_) => "literal address",
+        Endpoint::Name(_) => "outside name",
     }
 }

@@ -93,6 +93,8 @@ pub struct Config {
     pub hosts: Vec<Host>,
     /// `[group]`, in file order.
     pub groups: Vec<Group>,
+    /// Names of the outside that groups and rules mention, each once: groups first, then `[firewall]`.
+    pub outside_names: Vec<OutsideName>,
     /// `[dns]`.
     pub dns: Dns,
     /// `[firewall]`.
@@ -258,9 +260,18 @@ pub struct Host {
 pub struct Group {
     /// NAME.
     pub name: Arc<str>,
-    /// Hosts, networks, CIDRs.
+    /// Hosts, networks, CIDRs, names of the outside.
     pub members: Vec<Endpoint>,
     /// Where it stands.
+    pub place: Place,
+}
+
+/// A DNS name that this router does not answer for and that groups, rules or expectations mention: it stands for the IPv4 addresses it has at the moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutsideName {
+    /// The name, absolute.
+    pub name: DomainName,
+    /// Where it stands first.
     pub place: Place,
 }
 
@@ -279,6 +290,8 @@ pub enum Endpoint {
     Router,
     /// An address or CIDR, IPv4 or IPv6.
     Cidr(IpNet),
+    /// Index into [`Config::outside_names`].
+    Name(usize),
 }
 
 /// Ports and protocol of a rule: one item of `port` or `except`.

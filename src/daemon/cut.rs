@@ -53,7 +53,11 @@ fn judge(case: &Case) -> anyhow::Result<Option<String>> {
     let before = case.before.as_ref().map(|before| (before, around(before)));
     let now = flows::Law { policy: &case.now.policy, around: &now_around };
     let before = before.as_ref().map(|(before, around)| flows::Law { policy: &before.policy, around });
-    let lost: Vec<Flow> = flows::refused(now, before, &open).into_iter().map(|index| open[index]).collect();
+    let lost = match before {
+        Some(before) => flows::refused(now, Some(before), &open),
+        None => flows::refused_at_start(now, &open),
+    };
+    let lost: Vec<Flow> = lost.into_iter().map(|index| open[index]).collect();
     if lost.is_empty() {
         return Ok(None);
     }

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::forwarder::{Forwarder, Settings};
+use super::forwarder::{Forwarder, Outside, Settings};
 use super::pictures::Pictures;
 use crate::config::{Config, Transport, Upstream};
-use crate::linux::dns_socket;
+use crate::linux::{clock, dns_socket};
 use crate::model::Links;
 
 pub use engine::Engine;
@@ -44,7 +44,9 @@ pub async fn run_on(pictures: Arc<Pictures>, token: CancellationToken, port: u16
     let engine =
         Arc::new(Engine::new(pictures.clone(), &config, Settings::new(&config, Vec::new(), Vec::new(), None))?);
     let forwarder = Forwarder::new(engine.clone(), tokio::runtime::Handle::current(), descriptors);
-    let mut listeners = Listeners::new(engine.clone(), forwarder, port);
+    let mut listeners = Listeners::new(engine.clone(), forwarder.clone(), port);
+    let mut resolved = pictures.resolved.subscribe();
+    let mut outside = Outside::default();
     let mut round = tokio::time::interval(ROUND);
     round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut changed = true;
@@ -61,15 +63,20 @@ pub async fn run_on(pictures: Arc<Pictures>, token: CancellationToken, port: u16
         }
         listeners.apply(&config, &present);
         tell(&pictures, &engine, &listeners);
+        let known = resolved.borrow_and_update().clone();
+        let next = outside.round(&forwarder, &config, &known, changed);
         changed = tokio::select! {
             () = token.cancelled() => break,
             _ = round.tick() => false,
+            () = tokio::time::sleep_until(clock::deadline(next)) => false,
+            ended = resolved.changed() => ended.map(|()| false)?,
             ended = configs.changed() => ended.map(|()| true)?,
             ended = links.changed() => ended.map(|()| true)?,
             ended = uplinks.changed() => ended.map(|()| true)?,
         };
     }
     listeners.close();
+    outside.finish(&pictures);
     Ok(())
 }
 

@@ -3,7 +3,9 @@
 
 mod exchange;
 mod flights;
+mod outside;
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,11 +16,13 @@ use tokio::sync::mpsc;
 use crate::config::{Config, Upstream};
 use crate::daemon::dns::Engine;
 use crate::dns::upstream::Servers;
-use crate::dns::wire::{ExtendedError, Incoming, Writer, rcode, read_query};
+use crate::dns::wire::{ExtendedError, Incoming, WireName, Writer, rcode, read_query};
 use crate::dns::{Answer, Ask, Asker, Entry, Route, Zones, answer};
 use crate::linux::{clock, dns_socket};
+use crate::model::DomainName;
 
 use flights::{Admission, Flights};
+pub use outside::Outside;
 
 /// The whole time for a question: below the five seconds after which clients give up.
 const BUDGET: Duration = Duration::from_millis(3700);
@@ -36,6 +40,8 @@ pub struct Settings {
     forward: Vec<Arc<Group>>,
     /// The router's addresses, which no public name may have.
     own: Vec<Ipv4Addr>,
+    /// The outside names that rules mention.
+    outside: HashMap<WireName, DomainName>,
 }
 
 /// The servers of one route; their health survives a change of the configuration that leaves them as they are.
@@ -66,7 +72,9 @@ impl Settings {
         let upstreams = if config.dns.upstreams.is_empty() { &learned } else { &config.dns.upstreams };
         let upstream = group(upstreams);
         let forward = zones.forward.iter().map(|zone| group(&zone.servers)).collect();
-        Settings { zones, upstream, forward, own }
+        let names = config.outside_names.iter().map(|outside| &outside.name);
+        let outside = names.map(|name| (WireName::new(name), name.clone())).collect();
+        Settings { zones, upstream, forward, own, outside }
     }
 
     fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
@@ -105,6 +113,8 @@ pub enum Reply {
     Udp(Arc<UdpSocket>, SocketAddrV4),
     /// A message on a connection.
     Tcp(mpsc::Sender<Vec<u8>>),
+    /// Nowhere: it is asked for what rules mention.
+    Nowhere,
 }
 
 /// A client that waits for an upstream.
@@ -121,12 +131,19 @@ pub struct Waiter {
 }
 
 impl Waiter {
+    /// Somebody who wants upstreams to be asked, and hears of it by the pictures.
+    fn nobody() -> Self {
+        let asker = Asker { network: None, limit: 0 };
+        Waiter { message: Box::default(), asker, client: Ipv4Addr::UNSPECIFIED, reply: Reply::Nowhere }
+    }
+
     fn send(&self, out: &[u8]) {
         match &self.reply {
             _ if out.is_empty() => {}
             Reply::Udp(socket, to) => dns_socket::send(socket, *to, out),
             // A connection that does not take its answers has lost them; it is closed by its own task.
             Reply::Tcp(sender) => drop(sender.try_send(out.to_vec())),
+            Reply::Nowhere => {}
         }
     }
 
@@ -213,6 +230,7 @@ impl Flight {
             }
             None => exchange::failure(&self.ask.key, ExtendedError::NO_UPSTREAM),
         };
+        outside::publish(&self.forwarder.engine.pictures, &self.settings, &self.ask, &entry).await;
         self.land(Some(entry));
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::desired::network::UplinkAddress;
 use crate::dns::LocalNames;
+use crate::dns::outside::Resolved;
 use crate::firewall::SetElements;
 use crate::model::Links;
 use crate::model::{Bindings, UnixSeconds};
@@ -19,7 +20,7 @@ use crate::model::{Bindings, UnixSeconds};
 pub struct Paths {
     /// The person's file.
     pub config: PathBuf,
-    /// What must survive a reboot: the lease store, the last lease of the uplink.
+    /// What must survive a reboot: the lease store, the last lease of the uplink, the last addresses of outside names.
     pub state: PathBuf,
     /// What must not: `control.sock`.
     pub runtime: PathBuf,
@@ -58,6 +59,8 @@ pub struct Applied {
     pub elements: Arc<SetElements>,
     /// The leases that the elements were made from.
     pub bindings: Bindings,
+    /// The outside names that the elements were made from.
+    pub resolved: Arc<Resolved>,
 }
 
 /// All pictures, and the folders.
@@ -78,13 +81,15 @@ pub struct Pictures {
     /// [`Pictures::update_names`].
     pub names: ArcSwap<LocalNames>,
     names_writer: Mutex<()>,
+    /// Addresses of the outside names that rules mention. Writer: the DNS task, before the asker hears the answer.
+    pub resolved: watch::Sender<Arc<Resolved>>,
     /// Held while a reload is under way: one at a time.
     pub reloading: tokio::sync::Mutex<()>,
     /// What is wrong with the file as it stands, rendered, when an older one is running because of it. Writer: reload.
     pub rejected: watch::Sender<Option<Arc<str>>>,
     /// What the kernel's table was made from. Writer: reconcile.
     pub applied: watch::Sender<Applied>,
-    /// Health by subsystem (`dhcp`, `dns`, `firewall`, `network`, `uplink`, `config`, and finer: `dhcp lan`).
+    /// Health by subsystem (`dhcp`, `dns`, `names`, `firewall`, `network`, `uplink`, `config`, and finer: `dhcp lan`).
     pub health: watch::Sender<Arc<std::collections::BTreeMap<String, Health>>>,
 }
 
@@ -101,6 +106,7 @@ impl Pictures {
             uplink: watch::Sender::default(),
             names: ArcSwap::default(),
             names_writer: Mutex::default(),
+            resolved: watch::Sender::default(),
             reloading: tokio::sync::Mutex::default(),
             rejected: watch::Sender::default(),
             applied: watch::Sender::default(),

@@ -1,8 +1,8 @@
 //! The one task that changes nft: waits for any change, computes what should be, applies the difference, records it.
 //!
-//! A configuration change replaces the table, members included, in one transaction. A lease change touches only set elements.
+//! A configuration change replaces the table, members included, in one transaction. A lease or an outside name that moves touches only set elements.
 //! Somebody may flush our table: the kernel is asked again at every nft event and every minute. After each change that may take a permission
-//! away, the connections that lost theirs are cut.
+//! away, the connections that lost theirs are cut. An outside name that moves to other addresses takes nothing away from those that are open.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -16,6 +16,7 @@ use super::cut::{self, Case, Law};
 use super::pictures::{Applied, Pictures};
 use crate::config::Config;
 use crate::desired;
+use crate::dns::outside::Resolved;
 use crate::firewall::{Counters, Element, ElementChange, HostAddresses, Policy, Ruleset, SetElements};
 use crate::linux::nft_elements::Elements;
 use crate::linux::{clock, nft, nft_events};
@@ -33,11 +34,16 @@ const RETRY: Duration = Duration::from_secs(5);
 pub async fn run(pictures: Arc<Pictures>, token: CancellationToken) -> anyhow::Result<()> {
     let mut config = pictures.config.subscribe();
     let mut bindings = pictures.bindings.subscribe();
+    let mut resolved = pictures.resolved.subscribe();
     let mut events = nft_events::Events::open()?;
     let mut kernel = Kernel::standing(&pictures);
     loop {
-        let wish = (config.borrow_and_update().clone(), bindings.borrow_and_update().clone());
-        let patience = match kernel.follow(&pictures, wish.0, wish.1).await {
+        let wish = Wish {
+            config: config.borrow_and_update().clone(),
+            bindings: bindings.borrow_and_update().clone(),
+            resolved: resolved.borrow_and_update().clone(),
+        };
+        let patience = match kernel.follow(&pictures, wish).await {
             Ok(()) => RECHECK,
             Err(error) => {
                 pictures.report(
@@ -53,6 +59,7 @@ pub async fn run(pictures: Arc<Pictures>, token: CancellationToken) -> anyhow::R
             () = token.cancelled() => return Ok(()),
             _ = config.changed() => {}
             _ = bindings.changed() => {}
+            _ = resolved.changed() => {}
             _ = events.next() => kernel.check_presence().await,
             () = tokio::time::sleep(patience) => kernel.check_presence().await,
         }
@@ -64,9 +71,25 @@ pub async fn run(pictures: Arc<Pictures>, token: CancellationToken) -> anyhow::R
 /// # Errors
 /// What the kernel says of the table.
 pub async fn first_pass(pictures: &Pictures) -> anyhow::Result<()> {
-    let config = pictures.config.borrow().clone();
-    let bindings = pictures.bindings.borrow().clone();
-    Kernel::default().follow(pictures, config, bindings).await
+    let wish = Wish {
+        config: pictures.config.borrow().clone(),
+        bindings: pictures.bindings.borrow().clone(),
+        resolved: pictures.resolved.borrow().clone(),
+    };
+    Kernel::default().follow(pictures, wish).await
+}
+
+/// The pictures that the table is made from.
+struct Wish {
+    config: Arc<Config>,
+    bindings: Bindings,
+    resolved: Arc<Resolved>,
+}
+
+impl Wish {
+    fn hosts(&self) -> HostAddresses {
+        desired::host_addresses(&self.config, &self.bindings, &self.resolved)
+    }
 }
 
 /// The table of a policy, as this kernel takes it.
@@ -83,6 +106,7 @@ pub(super) async fn ruleset(policy: &Policy) -> Ruleset {
 struct Kernel {
     policy: Option<(Arc<Config>, Arc<Policy>)>,
     bindings: Bindings,
+    resolved: Arc<Resolved>,
     hosts: Arc<HostAddresses>,
     elements: Arc<SetElements>,
     /// Kept open: a lease change is a matter of microseconds.
@@ -97,9 +121,10 @@ impl Kernel {
         let applied = pictures.applied.borrow();
         let Some(config) = applied.config.clone() else { return Kernel::default() };
         Kernel {
-            hosts: Arc::new(desired::host_addresses(&config, &applied.bindings)),
+            hosts: Arc::new(desired::host_addresses(&config, &applied.bindings, &applied.resolved)),
             policy: Some((config.clone(), Arc::new(Policy::compile(&config)))),
             bindings: applied.bindings.clone(),
+            resolved: applied.resolved.clone(),
             elements: applied.elements.clone(),
             channel: None,
             judged: false,
@@ -111,8 +136,8 @@ impl Kernel {
     /// The first judgement is by the new policy alone: what was in effect before the start is not known for sure, the file may have changed
     /// meanwhile. That is safe once the addresses of all hosts are known, for a connection that the standing policy refuses was allowed by
     /// another one. Before that every host without a fixed address would lose its connections; so the first table cuts nothing.
-    async fn follow(&mut self, pictures: &Pictures, config: Arc<Config>, bindings: Bindings) -> anyhow::Result<()> {
-        self.make_follow(pictures, config, bindings).await?;
+    async fn follow(&mut self, pictures: &Pictures, wish: Wish) -> anyhow::Result<()> {
+        self.make_follow(pictures, wish).await?;
         if !self.judged {
             self.judge(pictures, None, None).await;
         }
@@ -133,34 +158,33 @@ impl Kernel {
     }
 
     /// Makes the kernel follow the wish by the smallest change.
-    async fn make_follow(
-        &mut self,
-        pictures: &Pictures,
-        config: Arc<Config>,
-        bindings: Bindings,
-    ) -> anyhow::Result<()> {
-        let Some((_, policy)) = self.policy.as_ref().filter(|(now, _)| Arc::ptr_eq(now, &config)) else {
-            return self.replace(pictures, config, bindings).await;
+    async fn make_follow(&mut self, pictures: &Pictures, wish: Wish) -> anyhow::Result<()> {
+        let Some((_, policy)) = self.policy.as_ref().filter(|(now, _)| Arc::ptr_eq(now, &wish.config)) else {
+            return self.replace(pictures, wish).await;
         };
-        if !desired::hosts_moved(&config, &self.bindings, &bindings) {
-            self.bindings = bindings;
+        if !desired::hosts_moved(&wish.config, &self.bindings, &wish.bindings)
+            && !desired::names_moved(&wish.config, &self.resolved, &wish.resolved)
+        {
+            (self.bindings, self.resolved) = (wish.bindings, wish.resolved);
             return Ok(());
         }
-        let hosts = desired::host_addresses(&config, &bindings);
+        let hosts = wish.hosts();
         let elements = desired::elements_after(policy, &self.elements, &self.hosts, &hosts);
         let changes = SetElements::difference(&self.elements, &elements);
         if let Err(error) = self.change(&changes) {
             tracing::warn!("set elements could not be changed alone, replacing the table: {error:#}");
-            return self.replace(pictures, config, bindings).await;
+            return self.replace(pictures, wish).await;
         }
-        tracing::debug!(changes = changes.len(), "set elements follow the leases");
+        tracing::debug!(changes = changes.len(), "set elements follow leases and names");
         let before = self.law();
         let moved = desired::flows::moved(&self.hosts, &hosts);
-        (self.bindings, self.hosts, self.elements) = (bindings, Arc::new(hosts), Arc::new(elements));
+        (self.bindings, self.resolved) = (wish.bindings, wish.resolved);
+        (self.hosts, self.elements) = (Arc::new(hosts), Arc::new(elements));
         pictures.applied.send_modify(|applied| {
             (applied.elements, applied.bindings) = (self.elements.clone(), self.bindings.clone());
+            applied.resolved = self.resolved.clone();
         });
-        if self.judged && desired::flows::may_refuse(&changes) {
+        if self.judged && !moved.is_empty() && desired::flows::may_refuse(&changes) {
             self.judge(pictures, before, Some(moved)).await;
         }
         Ok(())
@@ -185,9 +209,10 @@ impl Kernel {
         carried.inspect_err(|error| tracing::debug!("counters begin at zero: {error:#}")).unwrap_or_default()
     }
 
-    async fn replace(&mut self, pictures: &Pictures, config: Arc<Config>, bindings: Bindings) -> anyhow::Result<()> {
+    async fn replace(&mut self, pictures: &Pictures, wish: Wish) -> anyhow::Result<()> {
+        let hosts = Arc::new(wish.hosts());
+        let Wish { config, bindings, resolved } = wish;
         let policy = Arc::new(Policy::compile(&config));
-        let hosts = Arc::new(desired::host_addresses(&config, &bindings));
         let elements = Arc::new(desired::elements(&policy, &hosts));
         let (counters, cut) = Self::carried();
         let text = ruleset(&policy).await.text_with(&elements, &counters, &cut);
@@ -197,8 +222,8 @@ impl Kernel {
             return Err(error);
         }
         let before = self.law().filter(|_| self.judged);
-        (self.policy, self.bindings, self.hosts) = (Some((config.clone(), policy)), bindings.clone(), hosts);
-        self.elements = elements.clone();
+        (self.policy, self.hosts, self.elements) = (Some((config.clone(), policy)), hosts, elements.clone());
+        (self.bindings, self.resolved) = (bindings.clone(), resolved.clone());
         self.judge(pictures, before, None).await;
         pictures.applied.send_replace(Applied {
             config: Some(config),
@@ -206,6 +231,7 @@ impl Kernel {
             replaced_unix: clock::now().unix,
             elements,
             bindings,
+            resolved,
         });
         pictures.report("firewall", true, "the table inet labgate stands as the file says");
         Ok(())

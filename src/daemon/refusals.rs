@@ -64,9 +64,10 @@ impl Teller {
             tracing::info!("{} refused packets came too fast to be told of", self.missed);
             (self.missed, self.told) = (0, Instant::now());
         }
-        let (config, bindings) = {
+        let (config, bindings, resolved) = {
             let applied = pictures.applied.borrow();
-            (applied.config.clone().unwrap_or_else(|| pictures.config.borrow().clone()), applied.bindings.clone())
+            let config = applied.config.clone().unwrap_or_else(|| pictures.config.borrow().clone());
+            (config, applied.bindings.clone(), applied.resolved.clone())
         };
         if !self.config.as_ref().is_some_and(|(now, _)| Arc::ptr_eq(now, &config)) {
             self.config = Some((config.clone(), Policy::compile(&config)));
@@ -74,7 +75,7 @@ impl Teller {
         let policy = &self.config.as_ref().expect("set above").1;
         let links = pictures.links.borrow().clone();
         let Some(arrives) = side(policy, &links, logged.arrives) else { return };
-        let hosts = desired::host_addresses(&config, &bindings);
+        let hosts = desired::host_addresses(&config, &bindings, &resolved);
         let around = desired::surroundings(policy, &hosts, &links);
         // The picture of the leases wakes for changes only; the names of the newest are in it all the same.
         let bindings = pictures.bindings.borrow().clone();

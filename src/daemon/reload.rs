@@ -109,7 +109,7 @@ async fn put_into_effect(pictures: &Arc<Pictures>, loaded: Loaded) -> Outcome {
     let same_config = **pictures.config.borrow() == *config;
     if !same_config {
         let policy = Policy::compile(&config);
-        let hosts = desired::host_addresses(&config, &pictures.bindings.borrow());
+        let hosts = desired::host_addresses(&config, &pictures.bindings.borrow(), &pictures.resolved.borrow());
         let text = reconcile::ruleset(&policy).await.text(&desired::elements(&policy, &hosts));
         if let Err(error) = nft::check(&text).await {
             return Outcome::Rejected {

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::pictures::{Paths, Pictures};
 use super::reload::{self, Loaded};
 use super::{control, last_good, logging, reconcile};
-use crate::linux::watch;
+use crate::linux::{resolved_names, watch};
 
 /// How long the tasks may take to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
@@ -75,6 +75,7 @@ async fn live(paths: Paths) -> anyhow::Result<()> {
         let (loaded, _) = first_configuration(&paths)?;
         Arc::new(Pictures::new(paths, Arc::new(loaded.config)))
     };
+    pictures.resolved.send_replace(Arc::new(resolved_names::load(&pictures.paths.state)));
     // Read again once it is watched: an edit between the two would be noticed by nobody.
     let edits = watch::watch(&pictures.paths.config, pictures.config.subscribe());
     let (loaded, rejected) = first_configuration(&pictures.paths)?;

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::pictures::{Health, Pictures};
 use crate::config::{Config, Host};
 use crate::desired;
+use crate::dns::outside::Resolved;
 use crate::firewall::{self, Policy};
 use crate::linux::{clock, neighbours, nft, vendors};
-use crate::model::{Binding, MacAddr, Now, UnixSeconds};
+use crate::model::{Binding, DomainName, MacAddr, Now, UnixSeconds};
 
 /// `labgate status`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,6 +38,8 @@ pub struct Status {
     pub resolvers: Vec<Ipv4Addr>,
     /// The networks.
     pub networks: Vec<NetworkRow>,
+    /// Outside names that rules mention.
+    pub names: Vec<NameRow>,
 }
 
 /// One network in [`Status`].
@@ -53,6 +56,20 @@ pub struct NetworkRow {
     pub up: bool,
     /// Live leases.
     pub leases: usize,
+}
+
+/// One outside name in [`Status`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NameRow {
+    /// The name.
+    pub name: String,
+    /// Its addresses, in order.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Seconds since the last good answer; `None`: there never was one.
+    pub age_seconds: Option<u64>,
+    /// Why lookups fail since then.
+    pub failure: Option<String>,
 }
 
 /// Builds `labgate status`.
@@ -85,7 +102,19 @@ pub fn status(pictures: &Pictures) -> Status {
         uplink: uplink.state.clone(),
         resolvers: uplink.resolvers.clone(),
         networks: networks.collect(),
+        names: names(&config, &pictures.resolved.borrow()),
     }
+}
+
+fn names(config: &Config, resolved: &Resolved) -> Vec<NameRow> {
+    let now = clock::now();
+    let row = |name: &DomainName| NameRow {
+        name: name.to_string(),
+        addresses: resolved.addresses(name).collect(),
+        age_seconds: resolved.get(name).and_then(|known| known.age(now)).map(|age| age.as_secs()),
+        failure: resolved.get(name).and_then(|known| known.failure).map(|failure| failure.why.to_owned()),
+    };
+    config.outside_names.iter().map(|outside| row(&outside.name)).collect()
 }
 
 /// One row of `labgate leases`.
@@ -275,7 +304,7 @@ pub async fn rules(pictures: &Pictures) -> anyhow::Result<Vec<Counted>> {
 pub async fn forwards(pictures: &Pictures) -> anyhow::Result<Vec<Counted>> {
     let config = pictures.config.borrow().clone();
     let counters = nft::counters().await?;
-    let addresses = desired::host_addresses(&config, &pictures.bindings.borrow());
+    let addresses = desired::host_addresses(&config, &pictures.bindings.borrow(), &pictures.resolved.borrow());
     Ok(config
         .forwards
         .iter()
@@ -296,7 +325,7 @@ fn counted(counters: &HashMap<String, (u64, u64)>, place: String, what: String) 
 /// Where a name is unknown or a port no port.
 pub async fn explain(pictures: &Pictures, from: &str, to: &str, proto: &str) -> anyhow::Result<firewall::Explanation> {
     let config = pictures.config.borrow().clone();
-    let addresses = desired::host_addresses(&config, &pictures.bindings.borrow());
+    let addresses = desired::host_addresses(&config, &pictures.bindings.borrow(), &pictures.resolved.borrow());
     let query = firewall::Query::parse(&config, from, to, proto)?;
     let explanation = firewall::explain(&Policy::compile(&config), &addresses, &query);
     // The answer holds without counters too.

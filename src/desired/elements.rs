@@ -1,8 +1,8 @@
-//! Policy + addresses of hosts → the set members that follow leases.
+//! Policy + addresses of hosts and outside names → the set members that follow them.
 
 use std::collections::HashSet;
 
-use crate::firewall::{Element, HostAddresses, Members, Policy, Set, SetElements, disjoint};
+use crate::firewall::{Element, HostAddresses, Key, Members, Policy, Set, SetElements, disjoint};
 use crate::model::SharedMap;
 
 /// Every member that depends on an address the file does not fix.
@@ -10,7 +10,7 @@ pub fn elements(policy: &Policy, hosts: &HostAddresses) -> SetElements {
     SetElements { sets: policy.following_sets().map(|set| members(set, hosts)).collect() }
 }
 
-/// The same as [`elements`], at a cost that follows the number of hosts whose address changed: `older` belongs to `older_hosts`.
+/// The same as [`elements`], at a cost that follows the number of hosts and names whose addresses changed: `older` belongs to `older_hosts`.
 pub fn elements_after(
     policy: &Policy,
     older: &SetElements,
@@ -18,21 +18,33 @@ pub fn elements_after(
     hosts: &HostAddresses,
 ) -> SetElements {
     let changed: HashSet<usize> = HostAddresses::changed(older_hosts, hosts).into_iter().collect();
+    let names: HashSet<usize> = HostAddresses::names_changed(older_hosts, hosts).into_iter().collect();
+    let is_touched = |element: &&Element| {
+        element.hosts().any(|host| changed.contains(&host)) || element.names().any(|name| names.contains(&name))
+    };
     let sets = policy.following_sets().zip(&older.sets).map(|(set, before)| {
-        let touched: Vec<&Element> =
-            set.following.iter().filter(|element| element.hosts().any(|host| changed.contains(&host))).collect();
+        let touched: Vec<&Element> = set.following.iter().filter(is_touched).collect();
         if touched.is_empty() {
             return before.clone();
         }
-        if set.interval || set.literal_beside_host() {
+        if set.interval {
             return members(set, hosts);
         }
+        let resolved = |hosts| touched.iter().flat_map(move |element| element.resolve(hosts));
         let mut after = before.clone();
-        for element in touched.iter().filter_map(|element| element.resolve(older_hosts)) {
-            after.by_key.remove(&element.key);
+        let mut keys: HashSet<Key> = resolved(older_hosts).map(|element| element.key).collect();
+        keys.iter().for_each(|key| drop(after.by_key.remove(key)));
+        if !set.keys_may_meet() {
+            resolved(hosts).for_each(|element| insert(set, &mut after.by_key, element));
+            return after;
         }
-        for element in touched.iter().filter_map(|element| element.resolve(hosts)) {
-            insert(set, &mut after.by_key, element);
+        // Somebody who did not move may say the same key, and be the one that counts now.
+        keys.extend(resolved(hosts).map(|element| element.key));
+        keys.iter().for_each(|key| drop(after.by_key.remove(key)));
+        for element in set.following.iter().flat_map(|element| element.resolve(hosts)) {
+            if keys.contains(&element.key) {
+                insert(set, &mut after.by_key, element);
+            }
         }
         after
     });
@@ -40,7 +52,7 @@ pub fn elements_after(
 }
 
 fn members(set: &Set, hosts: &HostAddresses) -> Members {
-    let resolved = set.following.iter().filter_map(|element| element.resolve(hosts));
+    let resolved = set.following.iter().flat_map(|element| element.resolve(hosts));
     let mut by_key = SharedMap::new();
     if set.interval {
         for element in disjoint(resolved.collect()) {
@@ -55,7 +67,7 @@ fn members(set: &Set, hosts: &HostAddresses) -> Members {
 }
 
 /// A member that the file fixes already stays the file's: the kernel knows no two elements of one key. Among several, the earlier counts.
-fn insert(set: &Set, by_key: &mut SharedMap<crate::firewall::Key, Element>, element: Element) {
+fn insert(set: &Set, by_key: &mut SharedMap<Key, Element>, element: Element) {
     if !set.fixed_keys.contains(&element.key) && by_key.get(&element.key).is_none() {
         by_key.insert(element.key.clone(), element);
     }
@@ -65,7 +77,7 @@ fn insert(set: &Set, by_key: &mut SharedMap<crate::firewall::Key, Element>, elem
 mod tests {
     use super::*;
     use crate::config::{Endpoint, PortRange, Service};
-    use crate::firewall::testing::{config, host, rule};
+    use crate::firewall::testing::{config, host, outside_name, rule};
     use crate::firewall::{Data, Field};
     use std::net::Ipv4Addr;
 
@@ -102,6 +114,52 @@ mod tests {
         assert!(gone > 0 && changes[..gone].iter().all(|change| !change.add), "what goes stands first");
         assert!(SetElements::difference(&newer, &newer).is_empty());
         assert!(changes.iter().all(|change| change.element.data == Data::None));
+    }
+
+    /// A host that follows its lease, two outside names, and rules that say the same of them in several ways.
+    fn policy_of_names() -> Policy {
+        let mut config = config();
+        config.hosts = vec![host("a", None)];
+        config.outside_names = ["one.example.net", "two.example.net"].map(outside_name).to_vec();
+        let port = Service::Tcp(PortRange { first: 443, last: 443 });
+        let ports = Service::Udp(PortRange { first: 1000, last: 2000 });
+        let literal = Endpoint::Cidr("203.0.113.2/32".parse().unwrap());
+        let (one, two, iot) = (Endpoint::Name(0), Endpoint::Name(1), Endpoint::Network(1));
+        config.firewall.allow = vec![
+            rule(std::slice::from_ref(&iot), &[one.clone(), two.clone(), literal], &[port], 10),
+            rule(&[Endpoint::Host(0), one.clone()], &[two.clone(), Endpoint::Host(0)], &[port, ports], 11),
+            rule(&[two, one], &[iot, Endpoint::Router], &[], 12),
+        ];
+        Policy::compile(&config)
+    }
+
+    #[test]
+    fn names_that_share_addresses_leave_one_another_theirs() {
+        let policy = policy_of_names();
+        let of = |lasts: &[u8]| lasts.iter().map(|last| Ipv4Addr::new(203, 0, 113, *last)).collect::<Vec<_>>();
+        let steps: [(Option<Ipv4Addr>, &[u8], &[u8]); 8] = [
+            (None, &[], &[]),
+            (None, &[1, 2, 3], &[]),
+            (at(50), &[1, 2, 3], &[3, 4]),
+            (at(50), &[1], &[3, 4]),
+            (at(51), &[3, 4], &[1]),
+            (None, &[3], &[3]),
+            (Some(Ipv4Addr::new(203, 0, 113, 3)), &[], &[3, 2]),
+            (None, &[], &[]),
+        ];
+        let hosts = |(leased, one, two): (Option<Ipv4Addr>, &[u8], &[u8])| {
+            HostAddresses::new(&[None], &[leased]).with_names([of(one), of(two)])
+        };
+        let mut before = hosts(steps[0]);
+        let mut step = elements(&policy, &before);
+        for next in steps {
+            let next = hosts(next);
+            step = elements_after(&policy, &step, &before, &next);
+            let whole = elements(&policy, &next);
+            assert_eq!(SetElements::difference(&step, &whole), [], "{next:?}");
+            assert_eq!(SetElements::difference(&whole, &step), [], "{next:?}");
+            before = next;
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Which open connections lose their permission: what to cut, and what keeps it cut.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::firewall::{
     CUT, CUT_IPV6, Content, Data, DataType, Decision, Element, ElementChange, Field, HostAddresses, Key, Packet,
@@ -58,6 +58,26 @@ pub fn refused(now: Law<'_>, before: Option<Law<'_>>, flows: &[Flow]) -> Vec<usi
     };
     let verdicts: Vec<bool> = flows.iter().map(lost).collect();
     verdicts.iter().enumerate().filter(|(_, lost)| **lost).map(|(index, _)| index).collect()
+}
+
+/// [`refused`] by `now` alone, for the connections that were open before the start. One to an address that an outside name had and has left
+/// looks like one that never was permitted: so a connection stays also where the policy would permit it if the names stood for its ends.
+pub fn refused_at_start(now: Law<'_>, flows: &[Flow]) -> Vec<usize> {
+    let lost = refused(now, None, flows);
+    if lost.is_empty() || now.policy.outside_names.is_empty() {
+        return lost;
+    }
+    let ends = |flow: &Flow| [flow.original.source, flow.original.destination];
+    let addresses: Vec<Ipv4Addr> = lost
+        .iter()
+        .flat_map(|index| ends(&flows[*index]))
+        .filter_map(|end| if let IpAddr::V4(end) = end { Some(end) } else { None })
+        .collect();
+    let hosts = now.around.hosts.clone().with_names(now.policy.outside_names.iter().map(|_| addresses.clone()));
+    let around = Surroundings { hosts, ..now.around.clone() };
+    let doubtful: Vec<Flow> = lost.iter().map(|index| flows[*index]).collect();
+    let refused = refused(Law { around: &around, ..now }, None, &doubtful);
+    refused.into_iter().map(|index| lost[index]).collect()
 }
 
 /// Whether any of these changes can take a permission away: a permission that goes, or a denial that comes.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{Config, Endpoint};
-use crate::firewall::testing::{config, forward, host, rule, tcp};
+use crate::firewall::testing::{config, forward, host, outside_name, rule, tcp};
 use std::net::Ipv4Addr;
 
 const PUBLIC: &str = "203.0.113.2";
@@ -238,4 +238,16 @@ fn only_what_takes_away_is_a_reason_to_look() {
     }
     assert!(!may_refuse(&changes(&before, &now)), "a denial that goes takes nothing away");
     assert!(may_refuse(&changes(&now, &before)));
+}
+
+#[test]
+fn a_restart_cuts_no_connection_to_an_address_that_its_name_has_left() {
+    let mut now = home();
+    now.config.outside_names = vec![outside_name("updates.example.net")];
+    now.config.networks[1].internet = false;
+    let iot = rule(&[Endpoint::Network(1)], &[Endpoint::Name(0)], &[tcp(443)], 33);
+    now.config.firewall.allow.push(iot);
+    let flows = [flow(CAM, ("198.51.100.7", 443)), flow(CAM, ("198.51.100.7", 80)), flow(CAM, NAS)];
+    assert_eq!(cut(&now, None, &flows), [0, 1]);
+    assert_eq!(now.law(|law| refused_at_start(law, &flows)), [1]);
 }

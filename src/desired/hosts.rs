@@ -1,15 +1,16 @@
-//! Configuration + bindings → which address each host of the file has.
+//! Configuration + bindings + resolved names → which addresses each host and outside name of the file has.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use crate::config::Config;
+use crate::dns::outside::Resolved;
 use crate::firewall::HostAddresses;
 use crate::model::{Binding, Bindings, MacAddr, UnixSeconds};
 
 /// The address of each host: the reserved one, else that of its live lease, by client identifier or hardware address.
-/// A host with several leases is where it was acknowledged last.
-pub fn host_addresses(config: &Config, bindings: &Bindings) -> HostAddresses {
+/// A host with several leases is where it was acknowledged last. Beside them the addresses of the outside names.
+pub fn host_addresses(config: &Config, bindings: &Bindings, resolved: &Resolved) -> HostAddresses {
     let reserved: Vec<Option<Ipv4Addr>> = config.hosts.iter().map(|host| host.ip).collect();
     let followers = Followers::new(config);
     let mut latest: Vec<Option<(UnixSeconds, Ipv4Addr)>> = vec![None; config.hosts.len()];
@@ -21,7 +22,13 @@ pub fn host_addresses(config: &Config, bindings: &Bindings) -> HostAddresses {
         }
     }
     let leased: Vec<Option<Ipv4Addr>> = latest.iter().map(|found| found.map(|(_, address)| address)).collect();
-    HostAddresses::new(&reserved, &leased)
+    let names = config.outside_names.iter().map(|outside| resolved.addresses(&outside.name).collect());
+    HostAddresses::new(&reserved, &leased).with_names(names)
+}
+
+/// Whether an outside name of the file has other addresses in one picture than in the other.
+pub fn names_moved(config: &Config, older: &Resolved, newer: &Resolved) -> bool {
+    config.outside_names.iter().any(|outside| older.addresses(&outside.name).ne(newer.addresses(&outside.name)))
 }
 
 /// Whether some host of the file that follows its lease is among what differs between two pictures of the leases. Costs what differs,
@@ -98,7 +105,7 @@ mod tests {
         ] {
             bindings.insert(address, binding);
         }
-        let hosts = host_addresses(&config, &bindings);
+        let hosts = host_addresses(&config, &bindings, &Resolved::default());
         let shown: Vec<_> = (0..5).map(|index| hosts.get(index).map(|address| address.octets()[3])).collect();
         assert_eq!(shown, [Some(10), Some(101), Some(102), None, None]);
         assert_eq!(hosts.host_at(Ipv4Addr::new(192, 168, 1, 101)), Some(1));

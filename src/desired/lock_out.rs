@@ -76,6 +76,7 @@ mod tests {
     use super::*;
     use crate::config::{Source, check};
     use crate::desired::host_addresses;
+    use crate::dns::outside::Resolved;
     use crate::model::Bindings;
 
     const HOME: &str = "[network.lan]\ninterface = \"eth1\"\naddress = \"192.168.1.1/24\"\nadmin = true\n\
@@ -86,7 +87,8 @@ mod tests {
         let text = format!("{HOME}{more}");
         let checked = check(&[Source { name: "labgate.toml".into(), text: text.into() }]);
         let config = checked.config.unwrap_or_else(|| panic!("{}", checked.report.render(false)));
-        lock_out(&config, &Policy::compile(&config), &host_addresses(&config, &Bindings::default()))
+        let hosts = host_addresses(&config, &Bindings::default(), &Resolved::default());
+        lock_out(&config, &Policy::compile(&config), &hosts)
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub mod names;
 pub use check::check;
 pub use devices::Devices;
 pub use elements::{elements, elements_after};
-pub use hosts::{host_addresses, hosts_moved};
+pub use hosts::{host_addresses, hosts_moved, names_moved};
 pub use lock_out::{LockOut, lock_out};
 pub use ruleset::ruleset;
 pub use surroundings::surroundings;

@@ -1,9 +1,10 @@
 //! One answer in wire form: what the cache keeps and what an upstream's answer becomes after scrubbing.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::wire::{
-    ExtendedError, Key, Message, Owner, Query, RdataPart, Section, Writer, finish, rdata_parts, read_name,
+    ExtendedError, Key, Message, Owner, Query, RdataPart, Section, Writer, finish, rdata_parts, read_name, rtype,
 };
 
 /// An answer without its header and question, with the places of its TTLs, so that it can be sent again with a few patches.
@@ -102,8 +103,8 @@ impl Entry {
         finish(out, query, self.counts, limit, false, self.rcode, error);
     }
 
-    /// Adds the answer's records to one that has begun with an alias of this entry's name.
-    pub fn append(&self, writer: &mut Writer<'_>, age: u32, stale: Option<u32>) {
+    /// The whole as a message to the question it answers.
+    fn message(&self) -> Vec<u8> {
         let name_len = usize::from(self.key_len) - 3;
         let mut message = vec![0; 12];
         message[4..6].copy_from_slice(&[0, 1]);
@@ -113,6 +114,21 @@ impl Entry {
         message.extend_from_slice(&self.data[..name_len + 2]);
         message.extend_from_slice(&[0, 1]);
         message.extend_from_slice(self.body());
+        message
+    }
+
+    /// The IPv4 addresses of the answer, each with its TTL in seconds: where aliases lead elsewhere, those that stand at their end.
+    pub fn addresses(&self) -> Vec<(Ipv4Addr, u32)> {
+        let message = self.message();
+        let Some(message) = Message::read(&message) else { return Vec::new() };
+        let answers = message.records.iter().filter(|record| record.section == 0 && record.rtype == rtype::A);
+        let address = |record| <[u8; 4]>::try_from(message.rdata(record)).ok().map(Ipv4Addr::from);
+        answers.filter_map(|record| Some((address(record)?, record.ttl))).collect()
+    }
+
+    /// Adds the answer's records to one that has begun with an alias of this entry's name.
+    pub fn append(&self, writer: &mut Writer<'_>, age: u32, stale: Option<u32>) {
+        let message = self.message();
         let Some(message) = Message::read(&message) else { return };
         for record in &message.records {
             let section = [Section::Answer, Section::Authority, Section::Additional][record.section.min(2)];

@@ -5,6 +5,7 @@
 //! - [`Zones`]: which suffix decides about a name.
 //! - [`answer()`]: the decision, one order with its reasons. It writes the answer, or says who has to be asked.
 //! - [`Cache`]: answers of upstreams in wire form ([`Entry`]).
+//! - [`outside`]: names of the outside that rules mention, and which addresses they have.
 //! - [`upstream`]: which server is asked, what of its answer is believed, and what of it is passed on.
 
 pub mod wire;
@@ -15,6 +16,7 @@ mod entry;
 pub mod cache;
 mod answer;
 pub mod upstream;
+pub mod outside;
 
 #[cfg(test)]
 pub(crate) mod testing;

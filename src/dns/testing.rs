@@ -53,6 +53,7 @@ pub(crate) fn config() -> Config {
         ],
         hosts: vec![host("nas", Some(Ipv4Addr::new(192, 168, 1, 10)), Some(0), 10), host("tv", None, None, 11)],
         groups: Vec::new(),
+        outside_names: Vec::new(),
         dns: Dns {
             upstreams: Vec::new(),
             forward: Vec::new(),

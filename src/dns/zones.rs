@@ -7,6 +7,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ipnet::Ipv4Net;
 
+use super::answer::Route;
 use super::wire::{WireName, labels, suffixes};
 use crate::config::{Config, Upstream};
 use crate::model::DomainName;
@@ -172,6 +173,15 @@ impl Zones {
             }
         }
         found
+    }
+
+    /// Which servers are asked for `name` (wire form, lower case), were it not known here; `None` where nobody is, whatever is known.
+    pub fn route_of(&self, name: &[u8]) -> Option<Route> {
+        match self.find(name) {
+            Some((Kind::Forward(index), _)) => Some(Route::Forward(index)),
+            Some((Kind::Own | Kind::Special(_), _)) => None,
+            _ => Some(Route::Upstream),
+        }
     }
 
     /// Whether an address belongs to an own network that no conditional forwarding takes away: `forward` is the zone the reverse name falls into.

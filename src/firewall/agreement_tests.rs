@@ -5,21 +5,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 
 use super::permissions::{self, EndKind, ServiceKind, Shape};
-use super::policy::{Policy, Verdict};
+use super::policy::{End, Policy, Verdict};
 use super::reach::{self, Diagrams, Point, Reach, Space};
 use super::ruleset::{Element, Field, SetElements};
-use super::testing::{config, host, network, rule};
+use super::services::Services;
+use super::testing::{config, host, network, outside_name, rule};
 use super::{Content, Fate, HostAddresses, Packet, Side, State, Surroundings, disjoint};
 use crate::config::{Config, Endpoint, PortRange, Rule, Service};
 use crate::model::SharedMap;
 
-/// Three networks, two hosts with an address and two that follow leases.
+/// Three networks, two hosts with an address and two that follow leases, two outside names.
 fn home(allow: Vec<Rule>, deny: Vec<Rule>) -> Config {
     let mut config = config();
     config.networks.push(network("db", "eth1.40", "192.168.40.1/24"));
     config.networks[2].internet = false;
     config.hosts =
         vec![host("a", Some([192, 168, 1, 10])), host("b", Some([192, 168, 40, 10])), host("c", None), host("d", None)];
+    config.outside_names = ["one.example.net", "two.example.net"].map(outside_name).to_vec();
     config.firewall.allow = allow;
     config.firewall.deny = deny;
     config
@@ -27,12 +29,14 @@ fn home(allow: Vec<Rule>, deny: Vec<Rule>) -> Config {
 
 fn hosts() -> HostAddresses {
     let at = |a, b| Some(Ipv4Addr::new(192, 168, a, b));
+    let outside = |last| Ipv4Addr::new(203, 0, 113, last);
     HostAddresses::new(&[at(1, 10), at(40, 10), None, None], &[None, None, at(20, 50), None])
+        .with_names([vec![outside(9), outside(10)], vec![outside(9), Ipv4Addr::new(8, 8, 8, 8)]])
 }
 
 fn resolved(policy: &Policy) -> SetElements {
     let sets = policy.following_sets().map(|set| {
-        let members: Vec<Element> = set.following.iter().filter_map(|element| element.resolve(&hosts())).collect();
+        let members: Vec<Element> = set.following.iter().flat_map(|element| element.resolve(&hosts())).collect();
         let members = if set.interval { disjoint(members) } else { members };
         let mut by_key = SharedMap::new();
         for element in members {
@@ -120,6 +124,7 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
     prop_oneof![
         (0usize..3).prop_map(Endpoint::Network),
         (0usize..4).prop_map(Endpoint::Host),
+        (0usize..2).prop_map(Endpoint::Name),
         Just(Endpoint::Internet),
         Just(Endpoint::Router),
         Just(cidr("192.168.1.0/25")),
@@ -226,6 +231,23 @@ fn point(space: &Space<'_>, packet: &Packet) -> Point {
     };
     point[reach::SERVICE] = u64::from(packet.content.protocol(packet.source.is_ipv6())) << 16 | low;
     point
+}
+
+#[test]
+fn a_name_whose_addresses_are_not_known_is_somewhere_on_the_internet() {
+    let allow = vec![rule(&[Endpoint::Network(2)], &[Endpoint::Name(0)], &[], 30)];
+    let policy = Policy::compile(&home(allow, Vec::new()));
+    let mut all = Diagrams::default();
+    let space = Space::new(&policy, None, &[], &mut Vec::new(), &[]);
+    let reach = Reach::new(&mut all, space);
+    let db = [End::Network(2)];
+    let mut open = |to: End| {
+        let asked = reach.question(&mut all, &db, &[to], &Services::all(), false);
+        (all.difference(asked, reach.allowed), all.intersection(asked, reach.allowed))
+    };
+    let ((closed, one), (_, two), (rest, internet)) = (open(End::Name(0)), open(End::Name(1)), open(End::Internet));
+    assert!(closed.is_empty() && !one.is_empty() && two.is_empty());
+    assert!(!internet.is_empty() && !rest.is_empty(), "the rule opens a part of the internet");
 }
 
 fn number(space: &Space<'_>, side: Side) -> u64 {

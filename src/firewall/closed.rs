@@ -1,5 +1,7 @@
 //! The closed table: what stands before the network is up and before the whole configuration is known.
 
+use std::borrow::Cow;
+
 use super::compile::{icmp_v6, refuse};
 use super::policy::Policy;
 use super::ruleset::{Chain, Data, DataType, Element, Field, FieldType, Ruleset, Set, SetElements};
@@ -25,7 +27,7 @@ pub fn closed_ruleset(config: Option<&Config>) -> String {
     ];
     let forward = ["iifname . oifname @inside accept", "goto refuse"];
     let base = |name, comment, hook, rules: &[&str]| Chain {
-        name,
+        name: Cow::Borrowed(name),
         comment,
         hook: Some(hook),
         rules: rules.iter().map(|rule| (*rule).to_owned()).collect(),
@@ -48,7 +50,7 @@ pub fn closed_ruleset(config: Option<&Config>) -> String {
                 &rules,
             ),
             Chain {
-                name: "icmp_v6",
+                name: "icmp_v6".into(),
                 comment: "what IPv6 cannot live without (RFC 4890)",
                 hook: None,
                 rules: icmp_v6(uplink),

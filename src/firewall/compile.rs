@@ -1,6 +1,7 @@
 //! Policy → the one table: which chains there are and what they ask, in which order. Sets come from `permissions` and `nat`; here are those
 //! that describe the networks themselves.
 
+use super::forward;
 use super::nat::{self, NatSets};
 use super::permissions::{self, EndKind, ICMPV6, Shape, TCP, range4};
 use super::policy::{Network, Policy, Uplink, Verdict};
@@ -14,7 +15,7 @@ impl Policy {
         let nat = &self.nat;
         let shapes = permissions::shapes(&self.sets);
         let mut chains = input(self, &shapes);
-        chains.extend(forward(self, &shapes, nat));
+        chains.extend(forward::chains(self, &shapes, nat));
         chains.extend(output(&shapes));
         chains.extend(tell::chains());
         chains.push(refuse(true));
@@ -40,6 +41,7 @@ fn network_sets(policy: &Policy) -> Vec<Set> {
     };
     let interface = |network: &Network| Field::Interface(network.interface.clone());
     let subnet = |network: &Network| range4(network.subnet);
+    let first = |network: &Network| Field::Ipv4(network.subnet.network(), network.subnet.network());
     let of = |which: &dyn Fn(&Network) -> bool, key: &dyn Fn(&Network) -> Vec<Field>| -> Vec<Element> {
         policy
             .networks
@@ -50,22 +52,19 @@ fn network_sets(policy: &Policy) -> Vec<Set> {
     };
     let all = |_: &Network| true;
     use FieldType::{Interface, Ipv4};
+    let own_addresses = match one_length(policy) {
+        Some(_) => set("own_addresses", "own networks", &[Ipv4], false, of(&all, &|n| vec![first(n)])),
+        None => set("own_addresses", "addresses of own networks", &[Ipv4], true, of(&all, &|n| vec![subnet(n)])),
+    };
     let mut sets = vec![
         set("networks", "interfaces of own networks", &[Interface], false, of(&all, &|n| vec![interface(n)])),
-        set("own_addresses", "addresses of own networks", &[Ipv4], true, of(&all, &|n| vec![subnet(n)])),
+        own_addresses,
         set(
             "sources",
             "which addresses may come from which interface",
             &[Interface, Ipv4],
             true,
             of(&all, &|n| vec![interface(n), subnet(n)]),
-        ),
-        set(
-            "inside",
-            "traffic inside one network is never filtered",
-            &[Interface, Interface],
-            false,
-            of(&all, &|n| vec![interface(n), interface(n)]),
         ),
     ];
     if policy.networks.iter().any(|network| network.dhcp) {
@@ -94,12 +93,26 @@ fn network_sets(policy: &Policy) -> Vec<Set> {
     sets
 }
 
+/// The length that all networks' prefixes have. Then an own address is known by one look into a hash, half as dear as into a set of ranges.
+fn one_length(policy: &Policy) -> Option<u8> {
+    let first = policy.networks.first()?.subnet.prefix_len();
+    policy.networks.iter().all(|network| network.subnet.prefix_len() == first).then_some(first)
+}
+
+/// Matches sources in own networks.
+pub(super) fn own_source(policy: &Policy) -> String {
+    match policy.networks.first().filter(|_| one_length(policy).is_some()) {
+        Some(network) => format!("ip saddr & {} @own_addresses", network.subnet.netmask()),
+        None => "ip saddr @own_addresses".to_owned(),
+    }
+}
+
 fn element(comment: &str, key: Vec<Field>) -> Element {
     Element { key: key.into(), data: Data::None, comment: comment.into() }
 }
 
 /// Rules of the lookups of one verdict: denials go to the refusal, permissions end here.
-fn lookups(shapes: &[Shape], which: impl Fn(&Shape) -> bool) -> Vec<String> {
+pub(super) fn lookups(shapes: &[Shape], which: impl Fn(&Shape) -> bool) -> Vec<String> {
     let rule = |shape: &Shape| match shape.verdict {
         _ if *shape == Shape::PAIRS => shape.lookup(),
         Verdict::Deny => format!("{} goto refuse", shape.lookup()),
@@ -118,11 +131,11 @@ fn input(policy: &Policy, shapes: &[Shape]) -> Vec<Chain> {
         format!("meta l4proto {ICMPV6} jump icmp_v6"),
     ];
     if policy.networks.iter().any(|network| network.dhcp) {
-        rules.push(format!("iifname @dhcp_networks udp dport 67 accept {}", comment("DHCP")));
+        rules.push(format!("meta nfproto ipv4 udp dport 67 iifname @dhcp_networks accept {}", comment("DHCP")));
     }
     if let Some(uplink) = policy.uplink.as_ref().filter(|uplink| uplink.dhcp_client) {
         rules.push(format!(
-            "iifname {} udp sport 67 udp dport 68 accept {}",
+            "meta nfproto ipv4 iifname {} udp sport 67 udp dport 68 accept {}",
             quote(&uplink.interface),
             comment("answers to the DHCP client")
         ));
@@ -136,28 +149,28 @@ fn input(policy: &Policy, shapes: &[Shape]) -> Vec<Chain> {
     }
     rules.push("jump spoofed".to_owned());
     rules.extend(lookups(shapes, |shape| to_router(&shape) && shape.verdict == Verdict::Deny));
-    rules.push(format!("iifname @networks icmp type echo-request accept {}", comment("ping")));
-    rules.push(format!("iifname @networks icmpv6 type echo-request accept {}", comment("ping")));
+    rules.push(format!("icmp type echo-request iifname @networks accept {}", comment("ping")));
+    rules.push(format!("icmpv6 type echo-request iifname @networks accept {}", comment("ping")));
     rules.extend(lookups(shapes, |shape| to_router(&shape) && shape.verdict == Verdict::Allow));
     rules.push("goto refuse".to_owned());
     vec![
         Chain {
-            name: "input",
+            name: "input".into(),
             comment: "to the router itself",
             hook: Some("type filter hook input priority filter; policy drop;"),
             rules,
         },
         Chain {
-            name: "icmp_v6",
+            name: "icmp_v6".into(),
             comment: "what IPv6 cannot live without (RFC 4890)",
             hook: None,
             rules: icmp_v6(policy.uplink.as_ref()),
         },
         Chain {
-            name: "spoofed",
+            name: "spoofed".into(),
             comment: "a source belongs to the network it comes from",
             hook: None,
-            rules: spoofed(),
+            rules: spoofed(policy),
         },
     ]
 }
@@ -175,66 +188,13 @@ pub(super) fn icmp_v6(uplink: Option<&Uplink>) -> Vec<String> {
     rules
 }
 
-fn spoofed() -> Vec<String> {
+fn spoofed(policy: &Policy) -> Vec<String> {
     vec![
         "iifname . ip saddr @sources return".to_owned(),
         format!("meta nfproto ipv4 iifname @networks counter goto forged {}", comment("source of another network")),
-        format!("ip saddr @own_addresses counter drop {}", comment("own source from outside")),
+        format!("{} counter drop {}", own_source(policy), comment("own source from outside")),
         format!("meta nfproto ipv6 fib saddr . iif oif missing counter goto forged {}", comment("no way back there")),
     ]
-}
-
-fn forward(policy: &Policy, shapes: &[Shape], nat: &NatSets) -> Vec<Chain> {
-    let through = |shape: &Shape| shape.from != EndKind::Router && shape.to != EndKind::Router;
-    let mut rules = Vec::new();
-    if policy.uplink.is_some() {
-        rules.push("tcp flags & (syn | rst) == syn jump mss".to_owned());
-    }
-    rules.extend([
-        "ct state established,related accept".to_owned(),
-        "iifname . oifname @inside accept".to_owned(),
-        "ct state invalid counter drop".to_owned(),
-        tell::MIDSTREAM.to_owned(),
-    ]);
-    // What is denied between networks is denied to both families.
-    let names_no_family = |shape: &Shape| shape.from == EndKind::Net && shape.to == EndKind::Net;
-    let denied = |shape: &Shape| shape.verdict == Verdict::Deny && (shape.ipv6 || names_no_family(shape));
-    let opens_ipv6 = shapes.iter().any(|shape| shape.ipv6 && through(shape) && shape.verdict == Verdict::Allow);
-    rules.push(format!("meta nfproto ipv6 goto {}", if opens_ipv6 { "forward_ipv6" } else { "refuse" }));
-    rules.push("jump spoofed".to_owned());
-    rules.extend(lookups(shapes, |shape| through(shape) && !shape.ipv6 && shape.verdict == Verdict::Deny));
-    for name in ["forward_targets", "forward_targets_range"] {
-        if nat.sets.iter().any(|set| &*set.name == name) {
-            rules.push(format!("ct status dnat ip daddr . meta l4proto . th dport @{name} accept"));
-        }
-    }
-    rules.extend(lookups(shapes, |shape| through(shape) && !shape.ipv6 && shape.verdict == Verdict::Allow));
-    rules.push("goto refuse".to_owned());
-    let mut chains = vec![Chain {
-        name: "forward",
-        comment: "through the router: established first, then maps and sets",
-        hook: Some("type filter hook forward priority filter; policy drop;"),
-        rules,
-    }];
-    if opens_ipv6 {
-        let mut rules = vec!["jump spoofed".to_owned()];
-        rules.extend(lookups(shapes, |shape| through(shape) && denied(shape)));
-        rules.extend(lookups(shapes, |shape| through(shape) && shape.ipv6 && shape.verdict == Verdict::Allow));
-        rules.push("goto refuse".to_owned());
-        chains.push(Chain {
-            name: "forward_ipv6",
-            comment: "IPv6 passes by literal addresses only",
-            hook: None,
-            rules,
-        });
-    }
-    if let Some(uplink) = &policy.uplink {
-        let interface = quote(&uplink.interface);
-        let clamp = |way: &str| format!("{way} {interface} tcp option maxseg size set rt mtu");
-        let rules = vec![clamp("oifname"), clamp("iifname")];
-        chains.push(Chain { name: "mss", comment: "TCP segments fit the uplink", hook: None, rules });
-    }
-    chains
 }
 
 /// The router's own packets are free but for what a rule denies it.
@@ -244,7 +204,7 @@ fn output(shapes: &[Shape]) -> Vec<Chain> {
     let denials: Vec<String> =
         shapes.iter().filter(denied).map(|shape| format!("{} goto refuse_own", shape.lookup())).collect();
     let refuse_own = (!denials.is_empty()).then(|| Chain {
-        name: "refuse_own",
+        name: "refuse_own".into(),
         comment: "the router hears it at once too",
         hook: None,
         rules: vec!["jump tell".to_owned(), "counter reject with icmpx admin-prohibited".to_owned()],
@@ -252,7 +212,7 @@ fn output(shapes: &[Shape]) -> Vec<Chain> {
     let rules =
         ["oifname \"lo\" accept", "ct state established,related accept", tell::OWN_MIDSTREAM].map(str::to_owned);
     let output = Chain {
-        name: "output",
+        name: "output".into(),
         comment: "from the router: free but for what is denied",
         hook: Some("type filter hook output priority filter; policy accept;"),
         rules: rules.into_iter().chain(denials).collect(),
@@ -268,7 +228,7 @@ pub(super) fn refuse(told: bool) -> Chain {
     }
     rules.push(format!("meta l4proto {TCP} counter reject with tcp reset"));
     rules.push("counter reject with icmpx admin-prohibited".to_owned());
-    Chain { name: "refuse", comment: "own networks hear it at once, others hear nothing", hook: None, rules }
+    Chain { name: "refuse".into(), comment: "own networks hear it at once, others hear nothing", hook: None, rules }
 }
 
 fn translate(policy: &Policy, nat: &NatSets) -> Vec<Chain> {
@@ -276,31 +236,39 @@ fn translate(policy: &Policy, nat: &NatSets) -> Vec<Chain> {
     let interface = quote(&uplink.interface);
     let mut chains = Vec::new();
     if !nat.sets.is_empty() {
-        chains.push(Chain {
-            name: "prerouting",
+        // In the order in which most packets are let go: those to elsewhere, those to the gateway itself.
+        let public = "fib daddr type local ip daddr != @gateways iifname @forward_clients";
+        let forwards = port_forwards(&interface, nat);
+        let chain = |rules| Chain {
+            name: "prerouting".into(),
             comment: "an address of this router that is no gateway address is the public one, whatever it is",
             hook: Some("type nat hook prerouting priority dstnat; policy accept;"),
-            rules: vec![
-                "iifname @forward_clients fib daddr type local ip daddr != @gateways jump port_forwards".to_owned(),
-            ],
-        });
-        chains.push(Chain {
-            name: "port_forwards",
-            comment: "outside port to host",
-            hook: None,
-            rules: port_forwards(&interface, nat),
-        });
+            rules,
+        };
+        if let [forward] = &forwards[..] {
+            chains.push(chain(vec![format!("{public} {forward}")]));
+        } else {
+            chains.push(chain(vec![format!("{public} jump port_forwards")]));
+            chains.push(Chain {
+                name: "port_forwards".into(),
+                comment: "outside port to host",
+                hook: None,
+                rules: forwards,
+            });
+        }
     }
-    let private = if policy.networks.iter().all(nat::needs_masquerade) { "own_addresses" } else { "masqueraded" };
-    let mut rules = vec![format!("oifname {interface} ip saddr @{private} masquerade")];
+    let own = own_source(policy);
+    let private =
+        if policy.networks.iter().all(nat::needs_masquerade) { own.as_str() } else { "ip saddr @masqueraded" };
+    let mut rules = vec![format!("oifname {interface} {private} masquerade")];
     if !nat.sets.is_empty() {
         rules.push(format!(
-            "ct status dnat ip saddr . ip daddr @hairpin masquerade {}",
+            "ct status dnat {own} ip saddr . ip daddr @hairpin masquerade {}",
             comment("so that answers come back this way")
         ));
     }
     chains.push(Chain {
-        name: "postrouting",
+        name: "postrouting".into(),
         comment: "own networks share the uplink's address",
         hook: Some("type nat hook postrouting priority srcnat; policy accept;"),
         rules,

@@ -161,6 +161,7 @@ pub(super) fn is_at(hosts: &HostAddresses, end: End, peer: &Peer) -> bool {
         End::Network(index) => peer.side == Side::Network(index),
         End::Internet => peer.side == Side::Internet,
         End::Host(host) => peer.address.is_some() && hosts.get(host).map(IpAddr::V4) == peer.address,
+        End::Name(name) => matches!(peer.address, Some(IpAddr::V4(address)) if hosts.name_has(name, address)),
         End::Cidr4(net) => matches!(peer.address, Some(IpAddr::V4(address)) if net.contains(&address)),
         End::Cidr6(net) => matches!(peer.address, Some(IpAddr::V6(address)) if net.contains(&address)),
     }

@@ -42,6 +42,7 @@ fn endpoint(config: &Config, end: &Endpoint) -> String {
         Endpoint::Network(index) => config.networks[*index].name.to_string(),
         Endpoint::Host(index) => config.hosts[*index].name.to_string(),
         Endpoint::Group(index) => config.groups[*index].name.to_string(),
+        Endpoint::Name(index) => config.outside_names[*index].name.to_string(),
         Endpoint::Internet => "internet".to_owned(),
         Endpoint::Router => "router".to_owned(),
         Endpoint::Cidr(net) if net.prefix_len() == net.max_prefix_len() => net.addr().to_string(),

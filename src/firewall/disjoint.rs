@@ -10,7 +10,7 @@ use crate::config::{InterfaceName, PortRange};
 type Product = Vec<(u128, u128)>;
 
 /// The same packets as `elements` match, as disjoint elements. Where two overlap, the earlier one keeps the whole and counts.
-/// All keys have the same field types, and no host is left in them.
+/// All keys have the same field types, and no host or name is left in them.
 pub fn disjoint(elements: Vec<Element>) -> Vec<Element> {
     let mut interfaces = Interfaces::default();
     let products: Vec<Product> = elements.iter().map(|element| interfaces.product(&element.key)).collect();
@@ -94,7 +94,7 @@ impl Interfaces {
                 Field::Ipv6(first, last) => (u128::from(*first), u128::from(*last)),
                 Field::Protocol(protocol) => (u128::from(*protocol), u128::from(*protocol)),
                 Field::Ports(range) => (range.first.into(), range.last.into()),
-                Field::Host(host) => unreachable!("host {host} has no address yet"),
+                Field::Host(index) | Field::Name(index) => unreachable!("host or name {index} has no address yet"),
             })
             .collect()
     }

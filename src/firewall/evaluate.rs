@@ -38,8 +38,9 @@ impl Policy {
         }
         trace.leaves = around.side_of(self, trace.destination);
         trace.decision = match trace.leaves {
-            _ if self.is_martian(around, packet) => Decision::Spoofed,
+            // The kernel asks where a packet goes before it asks whether it can come from there.
             None => Decision::NoRoute,
+            _ if self.is_martian(around, packet) => Decision::Spoofed,
             Some(to) => {
                 let crossing = Crossing {
                     from: packet.arrives,
@@ -171,11 +172,11 @@ impl Policy {
                 };
                 control.then_some(Decision::Ipv6Control)
             }
-            (Content::Udp { destination_port: 67, .. }, _) => match crossing.from {
+            (Content::Udp { destination_port: 67, .. }, IpAddr::V4(_)) => match crossing.from {
                 Side::Network(index) if self.networks[index].dhcp => Some(Decision::Dhcp),
                 _ => None,
             },
-            (Content::Udp { source_port: 67, destination_port: 68 }, _) => {
+            (Content::Udp { source_port: 67, destination_port: 68 }, IpAddr::V4(_)) => {
                 uplink.filter(|uplink| uplink.dhcp_client).map(|_| Decision::DhcpClient)
             }
             (Content::Udp { destination_port: 546, .. }, IpAddr::V6(source)) if is_link_local(source) => {
@@ -186,11 +187,11 @@ impl Policy {
     }
 
     fn through<'a>(&'a self, around: &Surroundings, crossing: &Crossing, forward: Option<&'a Forward>) -> Decision<'a> {
-        if crossing.source.is_ipv6() && !self.opens_ipv6() {
-            return Decision::Ipv6Closed;
-        }
         if self.is_spoofed(around, crossing) {
             return Decision::Spoofed;
+        }
+        if crossing.source.is_ipv6() && !self.opens_ipv6() {
+            return Decision::Ipv6Closed;
         }
         if let Some(denied) = self.ruled(around, crossing, Verdict::Deny) {
             return denied;
@@ -241,7 +242,7 @@ impl Policy {
     pub(super) fn families(&self, verdict: Verdict, from: End, to: End) -> Families {
         let family = |end: End| match end {
             End::Cidr6(_) => Some(true),
-            End::Host(_) | End::Cidr4(_) => Some(false),
+            End::Host(_) | End::Name(_) | End::Cidr4(_) => Some(false),
             _ => None,
         };
         let named = |end: End| family(end).is_some();
@@ -267,7 +268,9 @@ impl Policy {
         let network = |address: Ipv4Addr| self.network_of_address(address).map(|index| &self.networks[index]);
         let new = match trace.leaves {
             Some(Side::Internet) if network(source).is_some_and(needs_masquerade) => {
-                around.uplink.first().map(|net| net.addr())
+                // Of several addresses the kernel takes the one that is in a network with the next hop, which is the provider's router elsewhere.
+                let beside = around.uplink.iter().find(|net| net.contains(&destination));
+                beside.or(around.uplink.first()).map(|net| net.addr())
             }
             Some(Side::Network(index)) if trace.forward.is_some() => {
                 let network = &self.networks[index];
@@ -316,6 +319,7 @@ pub(super) fn is_at(around: &Surroundings, end: End, side: Side, address: IpAddr
         End::Network(index) => side == Side::Network(index),
         End::Internet => side == Side::Internet,
         End::Host(host) => around.hosts.get(host).is_some_and(|at| IpAddr::V4(at) == address),
+        End::Name(name) => matches!(address, IpAddr::V4(address) if around.hosts.name_has(name, address)),
         End::Cidr4(net) => matches!(address, IpAddr::V4(address) if net.contains(&address)),
         End::Cidr6(net) => matches!(address, IpAddr::V6(address) if net.contains(&address)),
     }

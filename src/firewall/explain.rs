@@ -81,7 +81,8 @@ pub fn explain(policy: &Policy, hosts: &HostAddresses, query: &Query) -> Explana
     let translation = translation(policy, hosts, query, &asked);
     let packet = translation.packet;
     let homeless = [query.from, query.to].into_iter().find_map(|party| match party {
-        Party::Host(host) if hosts.get(host).is_none() => Some(policy.hosts[host].name.clone()),
+        Party::Host(host) if hosts.get(host).is_none() => Some(policy.hosts[host].name.to_string()),
+        Party::Name(name) if hosts.of_name(name).is_empty() => Some(policy.outside_names[name].name.to_string()),
         _ => None,
     });
     let decision = match homeless {
@@ -161,6 +162,9 @@ fn peer(policy: &Policy, hosts: &HostAddresses, party: Party, asker: Option<Part
     let v4 = |address: Ipv4Addr| Peer { side: policy.side_of(address), address: Some(IpAddr::V4(address)) };
     match party {
         Party::Host(host) => hosts.get(host).map_or(Peer { side: Side::Internet, address: None }, v4),
+        Party::Name(name) => {
+            hosts.of_name(name).first().map_or(Peer { side: Side::Internet, address: None }, |address| v4(*address))
+        }
         Party::Network(index) => v4(representative(policy, hosts, index, asker == Some(party))),
         Party::Address(address) if policy.uplink.as_ref().is_some_and(|uplink| uplink.address == Some(address)) => {
             Peer { side: Side::Router, address: Some(IpAddr::V4(address)) }
@@ -236,8 +240,8 @@ impl Words<'_> {
         };
         match (party, peer.address) {
             (Party::Host(_), Some(address)) => format!("{text} ({address}{network})"),
-            (Party::Host(_), None) => format!("{text} (no address now)"),
-            (Party::Network(_) | Party::Internet, Some(address)) => format!("{text} (e.g. {address})"),
+            (Party::Host(_) | Party::Name(_), None) => format!("{text} (no address now)"),
+            (Party::Network(_) | Party::Internet | Party::Name(_), Some(address)) => format!("{text} (e.g. {address})"),
             (Party::Address(_), _) => match self.policy_host(peer) {
                 Some(name) => format!("{text} ({name}{network})"),
                 None if network.is_empty() => text.to_owned(),

@@ -1,13 +1,17 @@
-//! Which address each host of the file has at the moment.
+//! Which addresses the hosts and the outside names of the file have at the moment: all that a policy depends on besides its configuration.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
-/// Addresses of the hosts of the file, by index. An address belongs to at most one host: a reserved one first, then the lower index.
+/// Addresses of the hosts and of the outside names of the file, by index. An address belongs to at most one host, a reserved one first, then
+/// the lower index; it may belong to any number of names besides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostAddresses {
     by_host: Vec<Option<Ipv4Addr>>,
     by_address: HashMap<Ipv4Addr, usize>,
+    /// Each name's addresses, in order.
+    by_name: Vec<Arc<[Ipv4Addr]>>,
 }
 
 impl HostAddresses {
@@ -28,7 +32,27 @@ impl HostAddresses {
                 by_host[host] = Some(*address);
             }
         }
-        HostAddresses { by_host, by_address }
+        HostAddresses { by_host, by_address, by_name: Vec::new() }
+    }
+
+    /// The same with the addresses of the outside names, by index.
+    pub fn with_names(self, names: impl IntoIterator<Item = Vec<Ipv4Addr>>) -> Self {
+        let ordered = |mut addresses: Vec<Ipv4Addr>| {
+            addresses.sort_unstable();
+            addresses.dedup();
+            addresses.into()
+        };
+        HostAddresses { by_name: names.into_iter().map(ordered).collect(), ..self }
+    }
+
+    /// The addresses of an outside name, in order; none where it has none yet.
+    pub fn of_name(&self, name: usize) -> &[Ipv4Addr] {
+        self.by_name.get(name).map_or(&[], |addresses| addresses)
+    }
+
+    /// Whether an outside name has this address.
+    pub fn name_has(&self, name: usize, address: Ipv4Addr) -> bool {
+        self.of_name(name).binary_search(&address).is_ok()
     }
 
     /// The address of a host.
@@ -45,5 +69,11 @@ impl HostAddresses {
     pub fn changed(older: &Self, newer: &Self) -> Vec<usize> {
         let len = older.by_host.len().max(newer.by_host.len());
         (0..len).filter(|host| older.get(*host) != newer.get(*host)).collect()
+    }
+
+    /// Outside names whose addresses differ between two snapshots.
+    pub fn names_changed(older: &Self, newer: &Self) -> Vec<usize> {
+        let len = older.by_name.len().max(newer.by_name.len());
+        (0..len).filter(|name| older.of_name(*name) != newer.of_name(*name)).collect()
     }
 }

@@ -19,6 +19,7 @@ mod permissions;
 mod nat;
 mod tell;
 mod compile;
+mod forward;
 mod wire;
 mod text;
 mod closed;

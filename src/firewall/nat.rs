@@ -140,7 +140,8 @@ fn host_data(policy: &Policy, host: usize, port: Option<u16>) -> Data {
 fn map(name: &str, comment: &str, key: &[FieldType], data: DataType, interval: bool, elements: Vec<Element>) -> Set {
     let new = if interval { Set::of_ranges } else { Set::new };
     let set = new(name, comment, key, data, elements);
-    if matches!(name, "forward_restricted" | "forward_sources") { set } else { set.counted() }
+    // What a forward carries is counted where it begins.
+    if matches!(name, "forwards" | "forward_ranges") { set.counted() } else { set }
 }
 
 /// Whether a network's hosts need the router's address to be answered from the internet. Networks of public addresses are routed as they are.

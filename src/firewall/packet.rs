@@ -113,7 +113,7 @@ pub struct Surroundings {
     pub uplink: Vec<Ipv4Net>,
     /// IPv6 prefixes by the side they are routed to; the longest counts, `::/0` is the default route.
     pub routes6: Vec<(Ipv6Net, Side)>,
-    /// The router's own IPv6 addresses.
+    /// The router's own IPv6 addresses; a router that forwards IPv6 also has the first of each of its prefixes (subnet-router anycast).
     pub routers6: Vec<Ipv6Addr>,
 }
 
@@ -233,10 +233,10 @@ impl Surroundings {
         holding.max_by_key(|(net, _)| net.prefix_len()).map(|(_, side)| *side)
     }
 
-    /// Whether a route leads back to `address` through `side`.
+    /// Whether the route back to `address` is through `side` (`fib saddr . iif oif`): never for an address of the router itself.
     pub(super) fn leads_back(&self, address: Ipv6Addr, side: Side) -> bool {
         let link_local = address.segments()[0] & 0xffc0 == 0xfe80;
-        link_local || self.routes6.iter().any(|(net, to)| *to == side && net.contains(&address))
+        link_local || side != Side::Router && self.side_of_ipv6(address) == Some(side)
     }
 }
 

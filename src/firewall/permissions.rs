@@ -23,7 +23,7 @@ pub(super) const ICMPV6: u8 = 58;
 pub(super) enum EndKind {
     /// By interface: a network or the internet.
     Net,
-    /// By address: a host or a CIDR.
+    /// By address: a host, a CIDR or an outside name.
     Host,
     /// Not at all: the hook says so.
     Router,
@@ -228,6 +228,7 @@ fn side(policy: &Policy, end: End) -> Option<Side> {
             Some(reserved) => address(Field::Ipv4(reserved, reserved), false, false),
             None => address(Field::Host(host), false, false),
         },
+        End::Name(name) => address(Field::Name(name), false, false),
         End::Cidr4(net) => address(range4(net), net.prefix_len() < 32, false),
         End::Cidr6(net) => address(range6(net), true, true),
     })

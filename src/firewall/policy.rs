@@ -11,7 +11,7 @@ use super::nat::{self, NatSets};
 use super::permissions;
 use super::ruleset::Set;
 use super::services::Services;
-use crate::config::{self, Config, Endpoint, InterfaceName, Place, PortRange, Transport, WanAddress};
+use crate::config::{self, Config, Endpoint, InterfaceName, OutsideName, Place, PortRange, Transport, WanAddress};
 
 /// The policy of one configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +22,8 @@ pub struct Policy {
     pub networks: Vec<Network>,
     /// Hosts, in file order: indexes are those of the configuration.
     pub hosts: Vec<Host>,
+    /// Names of the outside that rules mention: indexes are those of the configuration.
+    pub outside_names: Vec<OutsideName>,
     /// What is allowed and denied: first what holds with nothing written, then the file. Order has no meaning.
     pub rules: Vec<Rule>,
     /// Port forwards, in file order.
@@ -137,6 +139,8 @@ pub enum End {
     Cidr4(Ipv4Net),
     /// IPv6 addresses, wherever they are.
     Cidr6(Ipv6Net),
+    /// An outside name, by index: its IPv4 addresses at the moment.
+    Name(usize),
 }
 
 /// A port forward.
@@ -165,6 +169,7 @@ impl Policy {
             uplink: config.wan.as_ref().map(uplink),
             networks: config.networks.iter().map(network).collect(),
             hosts: config.hosts.iter().map(host).collect(),
+            outside_names: config.outside_names.clone(),
             rules: Vec::new(),
             forwards: config.forwards.iter().map(forward).collect(),
             sets: Arc::new([]),
@@ -217,6 +222,7 @@ impl fmt::Display for EndName<'_> {
         match self.1 {
             End::Network(index) => f.write_str(&self.0.networks[index].name),
             End::Host(index) => f.write_str(&self.0.hosts[index].name),
+            End::Name(index) => f.write_str(self.0.outside_names[index].name.as_str()),
             End::Internet => f.write_str("internet"),
             End::Router => f.write_str("router"),
             End::Cidr4(net) if net.prefix_len() == 32 => net.addr().fmt(f),
@@ -342,6 +348,7 @@ fn end(config: &Config, endpoint: &Endpoint) -> Option<End> {
         Endpoint::Cidr(net) if is_router(net) => End::Router,
         Endpoint::Cidr(IpNet::V4(net)) => End::Cidr4(net.trunc()),
         Endpoint::Cidr(IpNet::V6(net)) => End::Cidr6(net.trunc()),
+        Endpoint::Name(index) => End::Name(*index),
         Endpoint::Group(_) => return None,
     })
 }

@@ -33,6 +33,8 @@ pub enum Party {
     Internet,
     /// This machine.
     Router,
+    /// An outside name that a rule mentions, by index.
+    Name(usize),
     /// An IPv4 address.
     Address(Ipv4Addr),
     /// An IPv6 address.
@@ -43,7 +45,7 @@ pub enum Party {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
     /// A name the file does not have.
-    #[error("`{0}` is no host, alias, network or address of the file{1}")]
+    #[error("`{0}` is no host, alias, network, outside name or address of the file{1}")]
     UnknownName(String, String),
     /// A protocol other than the three.
     #[error("`{0}` is no protocol; one of tcp, udp, icmp")]
@@ -120,7 +122,11 @@ fn party(config: &Config, text: &str) -> Result<Party, QueryError> {
         .hosts
         .iter()
         .position(|host| named(&host.name) || host.aliases.iter().any(|alias| named(alias.as_str())));
-    host.map(Party::Host).ok_or_else(|| QueryError::UnknownName(text.to_owned(), near(config, &lower)))
+    let absolute = lower.strip_suffix('.').unwrap_or(&lower);
+    let outside = || config.outside_names.iter().position(|outside| outside.name.as_str() == absolute);
+    host.map(Party::Host)
+        .or_else(|| outside().map(Party::Name))
+        .ok_or_else(|| QueryError::UnknownName(text.to_owned(), near(config, &lower)))
 }
 
 /// The known name that was perhaps meant, as a further sentence.
@@ -132,7 +138,7 @@ fn near(config: &Config, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::firewall::testing::{config, host};
+    use crate::firewall::testing::{config, host, outside_name};
 
     #[test]
     fn names_ports_and_addresses() {
@@ -146,6 +152,9 @@ mod tests {
         assert_eq!(parse("2001:db8::22", "tcp").unwrap().port, None);
         assert_eq!(parse("192.168.20.1:53", "udp").unwrap().to, Party::Router);
         assert_eq!(parse("gateway", "icmp").unwrap().to, Party::Router);
+        config.outside_names = vec![outside_name("updates.example.net")];
+        let parse = |to: &str, protocol: &str| Query::parse(&config, "iot", to, protocol);
+        assert_eq!(parse("Updates.Example.net.:443", "tcp").unwrap().to, Party::Name(0));
         assert_eq!(parse("nas:0", "tcp"), Err(QueryError::BadPort("0".into())));
         assert_eq!(parse("nas:1", "icmp"), Err(QueryError::IcmpPort));
         assert_eq!(parse("nas", "gre"), Err(QueryError::UnknownProtocol("gre".into())));

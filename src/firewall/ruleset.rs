@@ -1,5 +1,6 @@
-//! A small model of one nftables table, and the members of its sets that follow leases.
+//! A small model of one nftables table, and the members of its sets that follow leases and outside names.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -33,7 +34,7 @@ pub struct Ruleset {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chain {
     /// Its name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// One line for the reader.
     pub comment: &'static str,
     /// `type filter hook forward priority filter; policy drop;` of a base chain.
@@ -61,7 +62,7 @@ pub struct Set {
     pub passing: Option<Passing>,
     /// Members that the configuration alone decides.
     pub fixed: Vec<Element>,
-    /// Members with a [`Field::Host`] or [`Data::Host`] in place of an address. In an interval set that has any, all members are here,
+    /// Members with a [`Field::Host`], [`Field::Name`] or [`Data::Host`] in place of an address. In an interval set that has any, all members are here,
     /// because ranges have to be kept apart from one another whenever an address changes.
     pub following: Vec<Element>,
     /// Keys of [`Set::fixed`], where [`Set::following`] may run into them.
@@ -72,7 +73,7 @@ impl Set {
     /// A set of `elements`, each key once.
     pub(super) fn new(name: &str, comment: &str, key: &[FieldType], data: DataType, elements: Vec<Element>) -> Set {
         let (fixed, following): (Vec<Element>, Vec<Element>) =
-            elements.into_iter().partition(|element| element.hosts().next().is_none());
+            elements.into_iter().partition(|element| !element.follows());
         let keys = if following.is_empty() { &[] } else { &fixed[..] };
         Set {
             name: name.into(),
@@ -96,7 +97,7 @@ impl Set {
         data: DataType,
         elements: Vec<Element>,
     ) -> Set {
-        let follows = elements.iter().any(|element| element.hosts().next().is_some());
+        let follows = elements.iter().any(Element::follows);
         let (fixed, following) = if follows { (Vec::new(), elements) } else { (disjoint(elements), Vec::new()) };
         Set { interval: true, fixed, following, ..Set::new(name, comment, key, data, Vec::new()) }
     }
@@ -106,15 +107,22 @@ impl Set {
         Set { passing: Some(passing), ..Set::new(name, comment, key, DataType::None, Vec::new()) }
     }
 
+    /// How many members there are, where that is known for good: such a set of single values can be a hash of fixed size, which the kernel
+    /// looks up faster than one that grows.
+    pub(super) fn size(&self) -> Option<usize> {
+        (!self.interval && self.following.is_empty() && self.passing.is_none()).then_some(self.fixed.len().max(1))
+    }
+
     /// The same with a counter for each element.
     pub(super) fn counted(self) -> Set {
         Set { counter: true, ..self }
     }
 
-    /// Whether a key names a host beside a literal address, so that two of its keys may become one when the host moves.
-    pub(crate) fn literal_beside_host(&self) -> bool {
-        let literal = |element: &Element| element.key.iter().any(|field| matches!(field, Field::Ipv4(..)));
-        self.following.iter().any(literal)
+    /// Whether two of the keys that follow may become one: no two hosts share an address, but a host may come to a literal one that stands
+    /// beside it, and outside names share theirs with anybody.
+    pub(crate) fn keys_may_meet(&self) -> bool {
+        let shared = |field: &Field| matches!(field, Field::Ipv4(..) | Field::Name(_));
+        self.following.iter().any(|element| element.key.iter().any(shared))
     }
 }
 
@@ -172,6 +180,8 @@ pub enum Field {
     Ports(PortRange),
     /// The address that this host has at the moment.
     Host(usize),
+    /// Each of the addresses that this outside name has at the moment.
+    Name(usize),
 }
 
 /// What an element maps to.
@@ -204,22 +214,27 @@ pub struct Element {
 }
 
 impl Element {
-    /// Puts addresses in place of hosts; `None` where one has no address now.
-    pub fn resolve(&self, hosts: &HostAddresses) -> Option<Element> {
-        let address = |host: usize| hosts.get(host);
-        let mut key = self.key.clone();
-        for field in &mut key {
-            if let Field::Host(host) = field {
-                let address = address(*host)?;
-                *field = Field::Ipv4(address, address);
-            }
-        }
+    /// Puts addresses in place of hosts and names: one element for each address of a name, none where somebody has no address now.
+    pub fn resolve(&self, hosts: &HostAddresses) -> Vec<Element> {
         let data = match self.data {
-            Data::Host(host, Some(port)) => Data::AddressPort(address(host)?, port),
-            Data::Host(host, None) => Data::Address(address(host)?),
+            Data::Host(host, port) => match (hosts.get(host), port) {
+                (Some(address), Some(port)) => Data::AddressPort(address, port),
+                (Some(address), None) => Data::Address(address),
+                (None, _) => return Vec::new(),
+            },
             other => other,
         };
-        Some(Element { key, data, comment: self.comment.clone() })
+        let mut keys = vec![self.key.clone()];
+        for (at, field) in self.key.iter().enumerate() {
+            let addresses = match field {
+                Field::Host(host) => hosts.get(*host).into_iter().collect(),
+                Field::Name(name) => hosts.of_name(*name).to_vec(),
+                _ => continue,
+            };
+            keys =
+                keys.iter().flat_map(|key| addresses.iter().map(|address| with_address(key, at, *address))).collect();
+        }
+        keys.into_iter().map(|key| Element { key, data, comment: self.comment.clone() }).collect()
     }
 
     /// Hosts this element waits for.
@@ -227,6 +242,22 @@ impl Element {
         let in_key = self.key.iter().filter_map(|field| if let Field::Host(host) = field { Some(*host) } else { None });
         in_key.chain(if let Data::Host(host, _) = self.data { Some(host) } else { None })
     }
+
+    /// Outside names this element waits for.
+    pub fn names(&self) -> impl Iterator<Item = usize> + '_ {
+        self.key.iter().filter_map(|field| if let Field::Name(name) = field { Some(*name) } else { None })
+    }
+
+    /// Whether it waits for anybody.
+    pub fn follows(&self) -> bool {
+        self.hosts().chain(self.names()).next().is_some()
+    }
+}
+
+fn with_address(key: &Key, at: usize, address: Ipv4Addr) -> Key {
+    let mut key = key.clone();
+    key[at] = Field::Ipv4(address, address);
+    key
 }
 
 /// Members of the sets that follow leases: everything about the table that changes without the configuration changing.

@@ -62,7 +62,7 @@ pub(super) fn chains() -> [Chain; 5] {
         ]
     };
     let log = format!("{ALL} log group {LOG_GROUP} snaplen 128");
-    let chain = |name, comment, rules| Chain { name, comment, hook: None, rules };
+    let chain = |name: &'static str, comment, rules| Chain { name: name.into(), comment, hook: None, rules };
     [
         chain("cut_before", "a connection that was cut opens with a SYN or not at all", cut("goto hang_up")),
         chain("own_cut_before", "the same for the router's own", cut("reject with tcp reset")),

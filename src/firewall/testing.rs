@@ -45,6 +45,11 @@ pub fn host(name: &str, ip: Option<[u8; 4]>) -> Host {
     }
 }
 
+/// An outside name.
+pub fn outside_name(name: &str) -> OutsideName {
+    OutsideName { name: DomainName::parse(name).unwrap(), place: place(30) }
+}
+
 /// A rule at a line.
 pub fn rule(from: &[Endpoint], to: &[Endpoint], services: &[Service], line: u32) -> Rule {
     Rule {
@@ -86,6 +91,7 @@ pub fn config() -> Config {
         networks: vec![network("lan", "eth1", "192.168.1.1/24"), network("iot", "eth1.20", "192.168.20.1/24")],
         hosts: Vec::new(),
         groups: Vec::new(),
+        outside_names: Vec::new(),
         dns: Dns {
             upstreams: Vec::new(),
             forward: Vec::new(),

@@ -45,6 +45,9 @@ fn write_set(text: &mut String, set: &Set, elements: &SetElements, counters: &Co
         DataType::AddressPort => " : ipv4_addr . inet_service",
     };
     let _ = writeln!(text, "\t\ttype {}{data}", key.join(" . "));
+    if let Some(size) = set.size() {
+        let _ = writeln!(text, "\t\tsize {size}");
+    }
     if set.interval {
         text.push_str("\t\tflags interval\n");
     }
@@ -121,7 +124,7 @@ fn write_field(text: &mut String, field: &Field) {
         Field::Protocol(protocol) => write!(text, "{protocol}"),
         Field::Ports(range) if range.first == range.last => write!(text, "{}", range.first),
         Field::Ports(range) => write!(text, "{}-{}", range.first, range.last),
-        Field::Host(host) => unreachable!("host {host} has no address"),
+        Field::Host(index) | Field::Name(index) => unreachable!("host or name {index} has no address"),
     };
 }
 

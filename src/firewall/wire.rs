@@ -32,7 +32,7 @@ fn encode(key: &[Field], upper: bool) -> Vec<u8> {
             Field::Ipv6(first, last) => octets.extend(if upper { last } else { first }.octets()),
             Field::Protocol(protocol) => octets.extend([*protocol, 0, 0, 0]),
             Field::Ports(range) => port(&mut octets, if upper { range.last } else { range.first }),
-            Field::Host(host) => unreachable!("host {host} has no address"),
+            Field::Host(index) | Field::Name(index) => unreachable!("host or name {index} has no address"),
         }
     }
     octets

@@ -17,6 +17,7 @@ pub mod nft_elements;
 pub mod nft_events;
 pub mod nft_netlink;
 pub mod resolv_conf;
+pub mod resolved_names;
 pub mod sysctl;
 pub mod uplink_lease;
 pub mod uplink_socket;

@@ -186,6 +186,13 @@ impl Lab {
         asked.lines().filter(|line| line.split(' ').next() == Some(name)).count()
     }
 
+    /// Tells the upstream what to say from now on: lines `NAME TTL ADDRESS…` and `NAME failure`, before what it says of itself.
+    pub fn tell_upstream(&self, lines: &str) -> Result<()> {
+        let folder = self.work.join("machines/internet");
+        fs::write(folder.join("zone.new"), lines)?;
+        Ok(fs::rename(folder.join("zone.new"), folder.join("zone"))?)
+    }
+
     fn start_services(&mut self) -> Result<()> {
         let mut waiting = Vec::new();
         for host in &self.options.home.hosts {

@@ -10,7 +10,7 @@ use crate::config::tree::{Node, Value};
 use crate::config::types::{Endpoint, Expectation, Service};
 use crate::config::values::{self, shown};
 
-pub(super) fn expectations(context: &mut Context, fields: Fields<'_>, known: &Known<'_>) -> Vec<Expectation> {
+pub(super) fn expectations(context: &mut Context, fields: Fields<'_>, known: &mut Known<'_>) -> Vec<Expectation> {
     let Some(node) = fields.get("expect") else { return Vec::new() };
     let Value::Array(items) = &node.value else {
         context
@@ -22,7 +22,7 @@ pub(super) fn expectations(context: &mut Context, fields: Fields<'_>, known: &Kn
 }
 
 /// One entry: an expectation for each port that its targets name, mostly one.
-fn expectation(context: &mut Context, known: &Known<'_>, node: &Node) -> Vec<Expectation> {
+fn expectation(context: &mut Context, known: &mut Known<'_>, node: &Node) -> Vec<Expectation> {
     let Value::Table(table) = &node.value else {
         context
             .error("wrong-type", node.span, format!("an expectation must be a table, not {}", node.value.type_name()))
@@ -59,7 +59,7 @@ fn expectation(context: &mut Context, known: &Known<'_>, node: &Node) -> Vec<Exp
 }
 
 /// Targets by the port they name: `nas:443`, `[2001:db8::1]:22`, `router:ssh`, or without one.
-fn targets(context: &mut Context, known: &Known<'_>, node: &Node) -> Vec<(Vec<Service>, Vec<Endpoint>)> {
+fn targets(context: &mut Context, known: &mut Known<'_>, node: &Node) -> Vec<(Vec<Service>, Vec<Endpoint>)> {
     let mut targets: Vec<(Vec<Service>, Vec<Endpoint>)> = Vec::new();
     for item in context.one_or_many(node, "to") {
         let Some(text) = context.text(item, "to") else { continue };

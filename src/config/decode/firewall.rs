@@ -12,7 +12,7 @@ use crate::config::types::{Endpoint, Firewall, Group, Rule, Service};
 use crate::config::values::{self, shown};
 use crate::config::{cross, keys};
 
-pub(super) fn group(context: &mut Context, known: &Known<'_>, key: &str, span: Span, node: &Node) -> Group {
+pub(super) fn group(context: &mut Context, known: &mut Known<'_>, key: &str, span: Span, node: &Node) -> Group {
     let items = context.one_or_many(node, key);
     let mut members = Vec::new();
     for item in items {
@@ -26,7 +26,7 @@ pub(super) fn group(context: &mut Context, known: &Known<'_>, key: &str, span: S
             }
             Endpoint::Internet | Endpoint::Router => {
                 context
-                    .error("group-member", item.span, "a group holds hosts, networks and addresses")
+                    .error("group-member", item.span, "a group holds hosts, networks, addresses and outside names")
                     .label("has a meaning of its own")
                     .help("name it in the rule itself, beside the group");
             }
@@ -36,7 +36,7 @@ pub(super) fn group(context: &mut Context, known: &Known<'_>, key: &str, span: S
     Group { name: key.to_ascii_lowercase().into(), members, place: context.place(span) }
 }
 
-pub(super) fn firewall(context: &mut Context, fields: Fields<'_>, known: &Known<'_>) -> Firewall {
+pub(super) fn firewall(context: &mut Context, fields: Fields<'_>, known: &mut Known<'_>) -> Firewall {
     let mut firewall = Firewall::default();
     let Some(table) = read(context, fields, "firewall", |context, node| context.table(node, "firewall")) else {
         return firewall;
@@ -48,7 +48,7 @@ pub(super) fn firewall(context: &mut Context, fields: Fields<'_>, known: &Known<
     firewall
 }
 
-fn rules(context: &mut Context, fields: Fields<'_>, known: &Known<'_>, key: &str) -> Vec<Rule> {
+fn rules(context: &mut Context, fields: Fields<'_>, known: &mut Known<'_>, key: &str) -> Vec<Rule> {
     let Some(node) = fields.get(key) else { return Vec::new() };
     let Value::Array(items) = &node.value else {
         context
@@ -59,7 +59,7 @@ fn rules(context: &mut Context, fields: Fields<'_>, known: &Known<'_>, key: &str
     items.iter().filter_map(|item| rule(context, known, item, key)).collect()
 }
 
-fn rule(context: &mut Context, known: &Known<'_>, node: &Node, key: &str) -> Option<Rule> {
+fn rule(context: &mut Context, known: &mut Known<'_>, node: &Node, key: &str) -> Option<Rule> {
     let Value::Table(table) = &node.value else {
         context
             .error(
@@ -107,19 +107,25 @@ pub(super) fn rule_name(context: &mut Context, name: &str, node: &Node) {
     }
 }
 
-pub(super) fn endpoints(context: &mut Context, known: &Known<'_>, node: &Node, key: &str) -> Vec<Endpoint> {
+pub(super) fn endpoints(context: &mut Context, known: &mut Known<'_>, node: &Node, key: &str) -> Vec<Endpoint> {
     let items = context.one_or_many(node, key);
     items.iter().filter_map(|item| endpoint(context, known, item, key)).collect()
 }
 
 /// One end of a rule, or a member of a group.
-pub(super) fn endpoint(context: &mut Context, known: &Known<'_>, node: &Node, key: &str) -> Option<Endpoint> {
+pub(super) fn endpoint(context: &mut Context, known: &mut Known<'_>, node: &Node, key: &str) -> Option<Endpoint> {
     let text = context.text(node, key)?;
     named(context, known, node, key, text)
 }
 
 /// [`endpoint`] for a part of a text.
-pub(super) fn named(context: &mut Context, known: &Known<'_>, node: &Node, key: &str, text: &str) -> Option<Endpoint> {
+pub(super) fn named(
+    context: &mut Context,
+    known: &mut Known<'_>,
+    node: &Node,
+    key: &str,
+    text: &str,
+) -> Option<Endpoint> {
     match text {
         "internet" => return Some(Endpoint::Internet),
         "router" => return Some(Endpoint::Router),
@@ -135,10 +141,9 @@ pub(super) fn named(context: &mut Context, known: &Known<'_>, node: &Node, key: 
         return Some(Endpoint::Cidr(net));
     }
     if text.contains('.') {
-        outside_name(context, known, node.span, text);
-    } else {
-        known.names.unknown(context, node.span, text, "a network, host or group");
+        return outside_name(context, known, node.span, text).map(Endpoint::Name);
     }
+    known.names.unknown(context, node.span, text, "a network, host or group");
     None
 }
 
@@ -146,24 +151,36 @@ fn is_dotted_number(text: &str) -> bool {
     text.contains('.') && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
-/// A name with a dot: one of ours written long, or a name of the outside, which rules do not follow yet.
-fn outside_name(context: &mut Context, known: &Known<'_>, span: Span, text: &str) {
-    let first = text.split('.').next().unwrap_or_default();
-    let rest = text[first.len()..].trim_matches('.').to_ascii_lowercase();
-    let local = rest == known.gateway.domain.as_str()
-        || known.networks.iter().any(|network| network.domain.as_ref().is_some_and(|domain| domain.as_str() == rest));
-    if local {
-        let help = match known.names.get(first) {
-            Some(_) => format!("rules use the short name: write `{first}`"),
+/// A name with a dot: of the outside, unless it is one of ours written long. Gives its index.
+fn outside_name(context: &mut Context, known: &mut Known<'_>, span: Span, text: &str) -> Option<usize> {
+    if text.starts_with("*.") {
+        context
+            .error("wildcard-name", span, format!("{} is not one name but any number of them", shown(text)))
+            .label("stands for every name below")
+            .help("a rule follows the addresses of single names: name each of them, or an address range");
+        return None;
+    }
+    let name = match values::domain(text) {
+        Ok(name) => name,
+        Err(wrong) => {
+            context.error(wrong.slug, span, wrong.message).help = wrong.help;
+            return None;
+        }
+    };
+    let mut own = known.networks.iter().filter_map(|network| network.domain.as_ref()).chain([&known.gateway.domain]);
+    if own.any(|domain| name.is_within(domain)) {
+        let help = match known.names.get(name.labels().next().unwrap_or_default()) {
+            Some(_) => format!("rules use the short name: write `{}`", name.labels().next().unwrap_or_default()),
             None => "rules use the short names of this file".to_owned(),
         };
         context.error("unknown-name", span, format!("{} is a local name", shown(text))).label("unknown").help(help);
-        return;
+        return None;
     }
-    context
-        .error("not-supported-yet", span, format!("the outside name {} in a rule is not supported yet", shown(text)))
-        .label("this version would ignore it")
-        .help("name `\"internet\"`, or an address");
+    if known.names.aliases.contains_key(name.as_str()) {
+        known.names.unknown(context, span, text, "a network, host or group");
+        return None;
+    }
+    Some(known.outside.index(context, name, span))
 }
 
 /// A literal address where the file has a name for it: the name would follow a change.

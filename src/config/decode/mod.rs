@@ -14,7 +14,7 @@ pub(super) use network::{NetworkDraft, PoolDraft};
 use super::context::{Context, Fields};
 use super::cross;
 use super::keys;
-use super::names::Names;
+use super::names::{Names, OutsideNames};
 use super::source::{At, Span};
 use super::tree::{Node, Table, Value};
 use super::types::{Config, Gateway, Log, Wan, WanAddress};
@@ -28,6 +28,8 @@ pub(super) struct Known<'a> {
     pub networks: &'a [NetworkDraft],
     pub hosts: &'a [HostDraft],
     pub reserved: &'a cross::Reserved,
+    /// Names of the outside, as they are met.
+    pub outside: OutsideNames,
 }
 
 /// Reads and checks everything. `Some` exactly where no error was found.
@@ -51,13 +53,16 @@ pub(super) fn config(context: &mut Context, root: &Table) -> Option<Config> {
         }
     }
     let reserved = cross::hosts(context, &networks, &hosts, &gateway);
-    let known = Known { names: &names, gateway: &gateway, networks: &networks, hosts: &hosts, reserved: &reserved };
+    let outside = OutsideNames::default();
+    let mut known =
+        Known { names: &names, gateway: &gateway, networks: &networks, hosts: &hosts, reserved: &reserved, outside };
     let groups = entries(context, fields, "group")
         .into_iter()
-        .map(|(key, span, node)| firewall::group(context, &known, key, span, node))
+        .map(|(key, span, node)| firewall::group(context, &mut known, key, span, node))
         .collect();
     let dns = dns::dns(context, fields, &known, wan.as_ref());
-    let firewall = firewall::firewall(context, fields, &known);
+    let firewall = firewall::firewall(context, fields, &mut known);
+    cross::outside_names(context, &known.outside, &dns.records);
     let forwards: Vec<ForwardDraft> = entries(context, fields, "port-forward")
         .into_iter()
         .filter_map(|(key, span, node)| forward::forward(context, &known, key, span, node))
@@ -67,6 +72,7 @@ pub(super) fn config(context: &mut Context, root: &Table) -> Option<Config> {
     if context.errors() > 0 {
         return None;
     }
+    let outside_names = known.outside.found.into_iter().map(|(name, _)| name).collect();
     let networks_done = networks.iter().map(|draft| draft.finish(&gateway)).collect::<Option<Vec<_>>>()?;
     Some(Config {
         hosts: hosts.into_iter().map(|draft| draft.finish(&networks)).collect(),
@@ -74,6 +80,7 @@ pub(super) fn config(context: &mut Context, root: &Table) -> Option<Config> {
         gateway,
         wan: wan.and_then(|wan| wan.value),
         groups,
+        outside_names,
         dns,
         firewall,
         forwards: forwards.into_iter().map(|draft| draft.value).collect(),

@@ -103,10 +103,24 @@ pub(super) const SLUGS: &[Slug] = &[
     },
     Slug {
         name: "group-member",
-        text: "A group holds hosts, networks and addresses, and no other groups. That keeps every rule readable in one step. \
+        text: "A group holds hosts, networks, addresses and outside names, and no other groups. That keeps every rule readable in one step. \
                Name the members themselves, or name both groups in the rule.",
         wrong: "[group]\nmedia = [\"nas\"]\nall   = [\"media\", \"printer\"]",
         right: "[group]\nmedia = [\"nas\"]\nall   = [\"nas\", \"printer\"]",
+    },
+    Slug {
+        name: "wildcard-name",
+        text: "A rule names every name below a domain at once. A rule follows the addresses of the names it mentions, and nobody can list all names of somebody else's domain. \
+               Name each of them, or an address range.",
+        wrong: "[firewall]\nallow = [{ from = \"iot\", to = \"*.example.net\", port = \"https\" }]",
+        right: "[firewall]\nallow = [{ from = \"iot\", to = [\"updates.example.net\", \"time.example.net\"], port = \"https\" }]",
+    },
+    Slug {
+        name: "own-record",
+        text: "A rule names a name of the outside that `dns.record` answers here. Clients would go where the record says, and the rule would follow somewhere else. \
+               Name in the rule what the record leads to.",
+        wrong: "[dns.record]\n\"www.example.net\" = \"nas\"\n\n[firewall]\nallow = [{ from = \"iot\", to = \"www.example.net\", port = \"https\" }]",
+        right: "[dns.record]\n\"www.example.net\" = \"nas\"\n\n[firewall]\nallow = [{ from = \"iot\", to = \"nas\", port = \"https\" }]",
     },
     Slug {
         name: "bad-upstream",

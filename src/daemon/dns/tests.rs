@@ -111,13 +111,18 @@ impl Drop for Server {
 
 /// A server on 127.0.0.1 for 127.0.0.0/8 with these upstreams.
 async fn serve(upstreams: &[SocketAddr], change: impl FnOnce(&mut Config)) -> Server {
+    serve_in("/".into(), upstreams, change).await
+}
+
+/// The same with a folder for what outlives it.
+async fn serve_in(state: std::path::PathBuf, upstreams: &[SocketAddr], change: impl FnOnce(&mut Config)) -> Server {
     let mut config = config();
     config.networks = vec![network("lo", "127.0.0.1/8", "home.arpa")];
     config.hosts.clear();
     config.dns.upstreams = upstreams.iter().map(|&server| Upstream { transport: Transport::Udp, server }).collect();
     change(&mut config);
     let fixed = crate::desired::names::fixed(&config, &Hosts::default());
-    let paths = Paths { config: "/".into(), state: "/".into(), runtime: "/".into() };
+    let paths = Paths { config: "/".into(), state, runtime: "/".into() };
     let pictures = Arc::new(Pictures::new(paths, arc(config)));
     pictures.names.store(arc(LocalNames::new(fixed)));
     let port = free_port();
@@ -397,6 +402,38 @@ async fn a_local_alias_to_an_outside_name_is_answered_whole() {
         assert_eq!(answers(&answer), want);
     }
     assert_eq!(fake.asked(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rules_mention_is_known_before_anybody_hears_it() {
+    let next = Arc::new(AtomicUsize::new(1));
+    let last = next.clone();
+    let fake = Fake::start(Box::new(move |message, _| {
+        let mut answer = respond(message);
+        let name = message.queries[0].name().clone();
+        let target = Name::from_ascii("edge.example.net.").unwrap();
+        answer.add_answer(Record::from_rdata(name, 0, RData::CNAME(CNAME(target.clone()))));
+        let address = [192, 0, 2, last.load(Ordering::Relaxed) as u8];
+        answer.add_answer(Record::from_rdata(target, 0, RData::A(A(address.into()))));
+        vec![(Duration::ZERO, answer.to_vec().unwrap())]
+    }));
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().to_owned();
+    let mentioned = crate::dns::testing::name("updates.example.net");
+    let outside = crate::config::OutsideName { name: mentioned.clone(), place: crate::dns::testing::place() };
+    let server = serve_in(folder, &[fake.address], |config| config.outside_names = vec![outside]).await;
+    let mut resolved = server.pictures.resolved.subscribe();
+    let known = resolved.wait_for(|resolved| resolved.get(&mentioned).is_some()).await.unwrap().clone();
+    assert_eq!(known.addresses(&mentioned).collect::<Vec<_>>(), [Ipv4Addr::new(192, 0, 2, 1)], "asked by itself");
+    for number in 2..5 {
+        next.store(number, Ordering::Relaxed);
+        let heard = answers(&server.ask(question("Updates.example.net", RecordType::A, true)).await);
+        let known: Vec<_> = server.pictures.resolved.borrow().addresses(&mentioned).collect();
+        assert!(known.iter().any(|address| heard[1] == format!("A {address}")), "heard {heard:?}, known {known:?}");
+        assert_eq!(known[0], Ipv4Addr::new(192, 0, 2, 1), "an older one stays for a while");
+    }
+    server.ask(question("other.example.net", RecordType::A, true)).await;
+    assert!(server.pictures.resolved.borrow().get(&crate::dns::testing::name("other.example.net")).is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ mod space;
 mod witness;
 
 pub use diagram::{Diagrams, Point, Range, Set};
-pub use space::{GATEWAY, INTERNET, IPV4, IPV6, LEASED, PUBLIC, ROUTER, Space};
+pub use space::{GATEWAY, INTERNET, IPV4, IPV6, LEASED, NAMED, PUBLIC, ROUTER, Space};
 pub use witness::{ANY_SERVICE, Why, Witness, services_words};
 
 use space::{Place, protocol_range};

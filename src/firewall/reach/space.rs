@@ -4,6 +4,7 @@
 //! protocol number and port together, or type and code of ICMP. The router is one place whatever address it is asked at, but for the public
 //! one, which port forwards capture. Where leases are not known, a host that follows its lease stands at places of its own: one for each
 //! stretch of a pool that no literal address of the file cuts, in every network with DHCP. So what is proved there holds wherever it comes.
+//! An outside name stands at a place of its own on the internet then.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -26,6 +27,8 @@ pub const ROUTER: u64 = 1;
 const FIRST_NETWORK: u64 = 2;
 /// Upper half of the "address" of a host wherever its lease is; the lower half is stretch and host.
 pub const LEASED: u64 = 1;
+/// Upper half of the "address" of an outside name wherever it leads to; the lower half is the name.
+pub const NAMED: u64 = 2;
 /// Bits of the host beside the stretch.
 const HOST_BITS: u32 = 24;
 /// The router at its addresses in own networks.
@@ -150,7 +153,17 @@ impl<'p> Space<'p> {
         let plain = |side: u64, range: (u32, u32)| [(side, side), (0, 0), (range.0.into(), range.1.into())];
         match end {
             End::Router => vec![[(ROUTER, ROUTER), (0, 0), (GATEWAY, PUBLIC)]],
-            End::Internet => self.internet.iter().map(|range| plain(INTERNET, *range)).collect(),
+            End::Internet => {
+                let mut places: Vec<Place> = self.internet.iter().map(|range| plain(INTERNET, *range)).collect();
+                if self.hosts.is_none() && !places.is_empty() && !self.policy.outside_names.is_empty() {
+                    places.push([
+                        (INTERNET, INTERNET),
+                        (NAMED, NAMED),
+                        (0, self.policy.outside_names.len() as u64 - 1),
+                    ]);
+                }
+                places
+            }
             End::Network(network) => {
                 let side = self.sides[network];
                 let mut places: Vec<Place> = self.inside(network).into_iter().map(|range| plain(side, range)).collect();
@@ -160,6 +173,11 @@ impl<'p> Space<'p> {
                 places
             }
             End::Host(host) => self.host_places(host),
+            End::Name(name) => match self.hosts {
+                None if self.internet.is_empty() => Vec::new(),
+                None => vec![[(INTERNET, INTERNET), (NAMED, NAMED), (name as u64, name as u64)]],
+                Some(hosts) => hosts.of_name(name).iter().map(|address| self.place_of(*address)).collect(),
+            },
             End::Cidr4(net) => {
                 let mut places: Vec<Place> =
                     clip(&self.internet, bounds(net)).map(|range| plain(INTERNET, range)).collect();
@@ -178,22 +196,19 @@ impl<'p> Space<'p> {
         }
     }
 
+    fn place_of(&self, address: Ipv4Addr) -> Place {
+        let side = self.policy.network_of_address(address).map_or(INTERNET, |network| self.sides[network]);
+        let number = u64::from(u32::from(address));
+        [(side, side), (0, 0), (number, number)]
+    }
+
     fn host_places(&self, host: usize) -> Vec<Place> {
         let address = match self.hosts {
             Some(hosts) => hosts.get(host),
             None => self.policy.hosts[host].reserved,
         };
-        let plain = |side: u64, address: Ipv4Addr| {
-            [(side, side), (0, 0), (u64::from(u32::from(address)), u64::from(u32::from(address)))]
-        };
         match address {
-            Some(address) => {
-                let side = match self.policy.network_of_address(address) {
-                    Some(network) => self.sides[network],
-                    None => INTERNET,
-                };
-                vec![plain(side, address)]
-            }
+            Some(address) => vec![self.place_of(address)],
             None => self
                 .stretches
                 .iter()
@@ -216,7 +231,7 @@ impl<'p> Space<'p> {
         let from = stretches.iter().position(within)? as u64;
         let to = stretches.iter().rposition(within)? as u64;
         let side = self.sides[network];
-        Some([(side, side), (LEASED, LEASED), (from << HOST_BITS, (to + 1 << HOST_BITS) - 1)])
+        Some([(side, side), (LEASED, LEASED), (from << HOST_BITS, ((to + 1) << HOST_BITS) - 1)])
     }
 
     fn places6(&self, end: End) -> Vec<Place> {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{
-    FAMILY, FROM_LOWER, FROM_SIDE, FROM_UPPER, GATEWAY, INTERNET, IPV6, LEASED, PUBLIC, Point, ROUTER, Range, Reach,
-    SERVICE, Set, Space, TO_LOWER, TO_SIDE, TO_UPPER,
+    FAMILY, FROM_LOWER, FROM_SIDE, FROM_UPPER, GATEWAY, INTERNET, IPV6, LEASED, NAMED, PUBLIC, Point, ROUTER, Range,
+    Reach, SERVICE, Set, Space, TO_LOWER, TO_SIDE, TO_UPPER,
 };
 use crate::firewall::permissions::{ICMP, ICMPV6, TCP, UDP};
 use crate::firewall::policy::Verdict;
@@ -153,6 +153,9 @@ impl Space<'_> {
             (_, _, LEASED) => {
                 let host = self.policy.hosts.get(Space::leased_host(lower)).map_or("a host", |host| &*host.name);
                 format!("{host} (with a lease of {})", network.map_or("some network", |name| name))
+            }
+            (_, _, NAMED) => {
+                self.policy.outside_names.get(lower as usize).map_or("a name", |known| known.name.as_str()).to_owned()
             }
             _ => {
                 let address = Ipv4Addr::from(lower as u32);

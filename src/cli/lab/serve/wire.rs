@@ -68,8 +68,9 @@ impl<'a> Question<'a> {
         let (code, ttl, records) = match answer {
             Answer::Records(ttl, records) => (0, *ttl, records.as_slice()),
             Answer::NxDomain => (3, 0, &[][..]),
+            Answer::Failure => (2, 0, &[][..]),
         };
-        let negative = records.is_empty() && !truncated;
+        let negative = records.is_empty() && !truncated && *answer != Answer::Failure;
         let mut out = Vec::with_capacity(512);
         out.extend(self.id);
         out.push(0x80 | u8::from(truncated) << 1 | u8::from(self.recursion_desired));

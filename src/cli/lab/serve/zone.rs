@@ -36,6 +36,17 @@ pub enum Answer {
     Records(u32, Vec<Data>),
     /// The name does not exist.
     NxDomain,
+    /// The server cannot say.
+    Failure,
+}
+
+/// What a test or a person tells the zone to say instead: lines `NAME TTL ADDRESS…` and `NAME failure`.
+pub fn told(lines: &str, name: &str, of: u16) -> Option<Answer> {
+    let mut lines = lines.lines().map(|line| line.split(' '));
+    let mut words = lines.find_map(|mut words| (words.next() == Some(name)).then_some(words))?;
+    let Some(ttl) = words.next().and_then(|ttl| ttl.parse().ok()) else { return Some(Answer::Failure) };
+    let addresses = words.filter(|_| of == kind::A).filter_map(|address| address.parse::<Ipv4Addr>().ok());
+    Some(Answer::Records(ttl, addresses.map(|address| Data::Octets(kind::A, address.octets().to_vec())).collect()))
 }
 
 /// Looks a lower-case name without its last dot up.
