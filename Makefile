@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 CARGO_FLAGS := --locked
 
-.PHONY: help run test check fmt clippy doc doc-test deny build install bench microbench docker-test systemd-test fuzz nightly
+.PHONY: help run test check fmt clippy doc doc-test deny build install bench microbench docker-test systemd-test fuzz differential nightly
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' Makefile | column -t -s @
@@ -73,8 +73,12 @@ systemd-test: ## run the units under a live systemd, in a container of its own (
 fuzz: ## every fuzz target for a minute each (needs cargo-fuzz and a nightly toolchain)
 	@scripts/fuzz
 
-nightly: ## everything that is too long for `make test`: docker-test, systemd-test, fuzz
-	$(MAKE) --no-print-directory test
+differential: ## the model of the firewall against the kernel: 250 random homes, two to three minutes
+	LABGATE_NIGHTLY=1 cargo test $(CARGO_FLAGS) --test differential -- --nocapture --test-threads=1
+
+nightly: ## everything that is too long for `make test`: the long forms of tests, docker-test, systemd-test, fuzz
+	scripts/install-deps docker
+	LABGATE_NIGHTLY=1 $(MAKE) --no-print-directory test
 	scripts/docker-test
 	scripts/systemd-test
 	scripts/fuzz

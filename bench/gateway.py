@@ -13,7 +13,7 @@ import time
 
 import labgate
 import rulesets
-from lab import GW_UP, LAN, UP, Server, sh
+from lab import GW_UP, UP, Server, sh
 
 SO_TIMESTAMPNS = 35
 ETH_P_ALL = 3
@@ -53,24 +53,21 @@ class Gateway:
             self.daemon = None
 
     def wait_open(self, rules, limit=60):
-        """Until the table is there, packets pass outwards and, where there are forwards of UDP, through the last of
-        them. Each try is a new flow: conntrack would go on with what it decided before the rules were there."""
+        """Until the table is there and packets pass. Each try is a new flow: conntrack would go on with what it decided
+        before the rules were there."""
         stop = time.monotonic() + limit
-        while self.lab.run("gw", "nft", "list", "table", "inet", "labgate", check=False).returncode:
+        def still(what):
             if time.monotonic() > stop or not self.daemon.alive():
-                raise RuntimeError("labgate makes no table:\n" + self.daemon.tail())
+                raise RuntimeError(f"labgate {what}:\n" + self.daemon.tail())
+        while self.lab.run("gw", "nft", "list", "table", "inet", "labgate", check=False).returncode:
+            still("makes no table")
             time.sleep(0.02)
         for port in itertools.count(40000):
-            if time.monotonic() > stop:
-                raise RuntimeError("labgate lets nothing pass:\n" + self.daemon.tail())
-            if not self.daemon.alive():
-                raise RuntimeError("labgate ended:\n" + self.daemon.tail())
             few = ["--sport", port, "--count", 10]
-            seen = [self.blast_out("--src-ip", LAN, "--dport", 9, *few)]
-            if rules.last_forward:
-                seen.append(self.blast_in("--src-ip", UP, "--dport", rules.last_forward, *few))
-            if all(r["arrived"] >= 8 for r in seen):
+            if all(self.blast(way, "--src-ip", source, "--dport", to, *few)["arrived"] >= 8
+                   for way, source, to in rules.tries):
                 return
+            still("lets nothing pass")
             time.sleep(0.05)
 
     def sinks(self, on):
@@ -79,7 +76,8 @@ class Gateway:
             self.nft("flush ruleset\n" + (f"""table netdev sink {{
   chain in {{
     type filter hook ingress device "{iface}" priority 0; policy accept;
-    udp dport {{ 67, 68 }} accept
+    udp dport {{ 53, 67, 68 }} accept
+    udp sport 53 accept
     ip protocol udp drop
   }}
 }}
@@ -88,7 +86,7 @@ class Gateway:
     def neighbours(self, nets=range(100, 250)):
         """Fixed ARP entries for every inner address the tests forward to: those of 10.77.`nets`."""
         lines = [f"neigh replace 10.77.{x}.{y} lladdr {self.mac['lan0']} dev gwlan nud permanent"
-                 for x in nets for y in range(1, 251)]
+                 for x in nets for y in range(256)]
         limits = [f"net.ipv4.neigh.default.gc_thresh{n}=100000" for n in (3, 2, 1)]
         self.lab.run("gw", "sysctl", "-qw", *limits, check=False)
         self.lab.run("gw", "ip", "-batch", self.lab.file("neigh", "\n".join(lines) + "\n"), check=False)
@@ -98,13 +96,9 @@ class Gateway:
         row = json.loads(sh("ip", "-j", "-s", "-n", self.lab.ns(ns), "link", "show", iface).stdout)[0]
         return row["stats64"]["rx"]["packets"]
 
-    def blast_out(self, *flags):
-        """Packets from lan to up."""
-        return blast_together([(self, "out", flags)])[0]
-
-    def blast_in(self, *flags):
-        """Packets from up to the gateway's outer address."""
-        return blast_together([(self, "in", flags)])[0]
+    def blast(self, way, *flags):
+        """Packets from lan to up ("out"), or from up to the gateway's outer address ("in")."""
+        return blast_together([(self, way, flags)])[0]
 
     def sender(self, way, *flags):
         """The namespace of one direction, and flags of pktblast for it."""

@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 
 import rulesets
-from lab import GW_LAN, HERE, UP, Command
+from lab import GW_LAN, HERE, LAN, UP, Command
 
 _starts = itertools.count()
 
@@ -26,8 +26,9 @@ def binary():
     return found
 
 
-def config(pool=None, cache=None, hosts_file=None, host=(), deny=(), allow=(), forward=()):
-    """The file. `host`, `forward`: (name, value) pairs, `deny` and `allow`: rules, all as TOML."""
+def config(pool=None, cache=None, hosts_file=None, host=(), deny=(), allow=(), forward=(), internet=True):
+    """The file. `host`, `forward`: (name, value) pairs, `deny` and `allow`: rules, all as TOML. `internet`: may
+    everybody open connections to it?"""
     dhcp = "false"
     if pool:
         dhcp = f'{{ pool = "{pool[0]}-{pool[1]}", lease-time = "1h" }}'
@@ -45,6 +46,7 @@ interface = "gwlan"
 address = "{GW_LAN}/16"
 admin = true
 dhcp = {dhcp}
+internet = {"true" if internet else "false"}
 
 [dns]
 """ + "\n".join(dns) + "\n"
@@ -68,7 +70,8 @@ class Files:
         self.folder = lab.folder(f"labgate.{next(_starts)}")
         self.config = self.folder / "labgate.toml"
         self.config.write_text(text)
-        self.last_forward = None
+        # Packets that pass once everything is in place: way, source, destination port.
+        self.tries = []
         self.state, self.runtime = self.folder / "state", self.folder / "runtime"
         self.state.mkdir()
 
@@ -125,29 +128,33 @@ def dhcp(lab, opt):
     return files.argv(), {}
 
 
-def rules_text(forwards=0, filters=0, proto="udp", last_port=None):
-    """The file for N port forwards and M filters of rulesets.py. `last_port`: another inner port for the last forward."""
-    host, forward, deny = {}, [], []
+def rules_text(forwards=0, filters=0, allowed=0, proto="udp", hosts=rulesets.HOSTS, last_port=None):
+    """The file for the forwards, filters and permissions of rulesets.py. `last_port`: another inner port for the last
+    forward."""
+    host, forward = {}, []
     for i in range(forwards):
-        outer, ip, inner = rulesets.forward_target(i)
+        outer, ip, inner = rulesets.forward_target(i, hosts)
         name = host.setdefault(ip, f"f{len(host)}")
         if last_port and i == forwards - 1:
             inner = last_port
         forward.append((f"{proto}/{outer}", f"{name}:{inner}"))
-    for i in range(filters):
-        ip, port = rulesets.blocked_pair(i)
-        name = host.setdefault(ip, f"f{len(host)}")
-        deny.append(f'{{ from = "{name}", to = "internet", port = "{proto}/{port}" }}')
+    def rules(pairs):
+        return [f'{{ from = "{host.setdefault(ip, f"f{len(host)}")}", to = "internet", port = "{proto}/{port}" }}'
+                for ip, port in pairs]
+    deny = rules(map(rulesets.blocked_pair, range(filters)))
+    allow = rules(map(rulesets.allowed_pair, range(allowed)))
     hosts = [(name, f'{{ mac = "{made_up_mac(k)}", ip = "{ip}" }}') for k, (ip, name) in enumerate(host.items())]
-    return config(host=hosts, deny=deny, forward=forward)
+    return config(host=hosts, deny=deny, allow=allow, forward=forward, internet=not allowed)
 
 
 def made_up_mac(k):
     return "02:00:" + ":".join(f"{b:02x}" for b in k.to_bytes(4, "big"))
 
 
-def rules(lab, forwards=0, filters=0, proto="udp"):
+def rules(lab, forwards=0, filters=0, allowed=0, proto="udp", hosts=rulesets.HOSTS):
     """As a rule set of the packet benches."""
-    files = Files(lab, rules_text(forwards, filters, proto))
-    files.last_forward = rulesets.forward_target(forwards - 1)[0] if forwards and proto == "udp" else None
+    files = Files(lab, rules_text(forwards, filters, allowed, proto, hosts))
+    if forwards and proto == "udp":
+        files.tries.append(("in", UP, rulesets.forward_target(forwards - 1, hosts)[0]))
+    files.tries.append(("out", *rulesets.allowed_pair(allowed - 1)) if allowed else ("out", LAN, 9))
     return files

@@ -9,10 +9,14 @@ mod bridge;
 mod change;
 #[path = "lab/clients.rs"]
 mod clients;
+#[path = "lab/counters.rs"]
+mod counters;
 #[path = "lab/crash.rs"]
 mod crash;
 #[path = "lab/cut.rs"]
 mod cut;
+#[path = "lab/doctor.rs"]
+mod doctor;
 #[path = "lab/faults.rs"]
 mod faults;
 #[path = "lab/follow.rs"]
@@ -21,6 +25,8 @@ mod follow;
 mod namespaces;
 #[path = "lab/names.rs"]
 mod names;
+#[path = "lab/others.rs"]
+mod others;
 #[path = "lab/reach.rs"]
 mod reach;
 #[path = "lab/refused.rs"]

@@ -11,9 +11,7 @@ use ipnet::Ipv4Net;
 use nix::net::if_::InterfaceFlags;
 
 use super::{Common, show};
-use crate::dhcp::client::{Client, Identity, Output, server_of_offer};
-use crate::linux::clock;
-use crate::linux::uplink_socket::UplinkSocket;
+use crate::linux::doctor::first_dhcp_server;
 
 /// Arguments of `labgate init`.
 #[derive(Debug, clap::Args)]
@@ -79,31 +77,8 @@ pub fn run(common: &Common, args: &InitArgs) -> anyhow::Result<ExitCode> {
 fn ask_for_a_server(interface: &str) -> Option<Ipv4Addr> {
     eprintln!("asking {interface} for {} s whether a DHCP server is already there", SERVER_PATIENCE.as_secs());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-    let asked = runtime.block_on(async {
-        let socket = UplinkSocket::open(interface)?;
-        let identity = Identity { mac: socket.mac(), host_name: String::new() };
-        let now = clock::now();
-        let mut client = Client::new(identity, now.instant.as_nanos() as u64, None, now);
-        let conversation = async {
-            loop {
-                client.handle_timeout(clock::now());
-                while let Some(output) = client.poll_output() {
-                    if let Output::Send { message, source, destination } = output {
-                        socket.send(&message, source, destination).await?;
-                    }
-                }
-                let next = clock::deadline(client.poll_timeout().unwrap_or(Duration::MAX / 2));
-                tokio::select! {
-                    received = socket.receive() => if let Some(server) = server_of_offer(&received?, socket.mac()) {
-                        return std::io::Result::Ok(server);
-                    },
-                    () = tokio::time::sleep_until(next) => {}
-                }
-            }
-        };
-        tokio::time::timeout(SERVER_PATIENCE, conversation).await.map_or(Ok(None), |server| server.map(Some))
-    });
-    asked.unwrap_or_else(|error| {
+    let asked = runtime.block_on(first_dhcp_server(interface, SERVER_PATIENCE));
+    asked.map(|offered| Some(offered?.server)).unwrap_or_else(|error| {
         eprintln!("could not ask: {error}");
         None
     })

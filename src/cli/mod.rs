@@ -1,5 +1,7 @@
 //! Floor 6: the verbs. Each prints text for a person, or one JSON document with `--json`.
 
+pub mod counted;
+mod doctor;
 mod init;
 pub mod lab;
 mod show;
@@ -78,13 +80,19 @@ enum Verb {
     Schema,
     /// Tell how everything is: exit 0 good, 1 degraded
     Status,
+    /// Look for what hinders the gateway, the likely cause first, with evidence and fix: exit 0 good, 1 degraded
+    Doctor,
     /// List the live leases
     Leases,
     /// List every device that is configured, leased to or seen
     Hosts,
-    /// List the rules with their counters
-    Rules,
-    /// List the port forwards with their counters
+    /// List the rules with their counters, the time of the last hit, and hints where a rule is wider than its use
+    Rules {
+        /// Also what holds with nothing written: internet, DNS, admin
+        #[arg(long)]
+        all: bool,
+    },
+    /// List the port forwards with their counters and the time of the last hit
     Forwards,
     /// Tell the way of one packet and the line that decides: exit 0 allowed, 3 denied
     Explain {
@@ -129,9 +137,10 @@ pub fn main() -> ExitCode {
         Verb::Check { file, hints } => verbs::check(&common, file.as_deref(), hints),
         Verb::Schema => verbs::schema(),
         Verb::Status => verbs::status(&common),
+        Verb::Doctor => doctor::run(&common),
         Verb::Leases => verbs::leases(&common),
         Verb::Hosts => verbs::hosts(&common),
-        Verb::Rules => verbs::rules(&common),
+        Verb::Rules { all } => verbs::rules(&common, all),
         Verb::Forwards => verbs::forwards(&common),
         Verb::Explain { from, to, proto } => verbs::explain(&common, from, to, proto),
         Verb::Reload => verbs::reload(&common),

@@ -28,18 +28,33 @@ pub fn colour() -> bool {
 /// # Errors
 /// Where the reader went away.
 pub fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> anyhow::Result<()> {
+    columns(heading, rows).iter().try_for_each(line)
+}
+
+/// The lines of such a table, the heading first.
+pub fn columns<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> Vec<String> {
     let mut widths = heading.map(|cell| cell.chars().count());
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let print = |cells: [&str; N]| {
+    let line = |cells: [&str; N]| {
         let text: String = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}  ")).collect();
-        line(text.trim_end())
+        text.trim_end().to_owned()
     };
-    print(heading)?;
-    rows.iter().try_for_each(|row| print(std::array::from_fn(|column| row[column].as_str())))
+    let rows = rows.iter().map(|row| std::array::from_fn(|column| row[column].as_str()));
+    [heading].into_iter().chain(rows).map(line).collect()
+}
+
+/// A span by its largest unit: `5 h`.
+pub fn about(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} m", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
 }
 
 /// A span in words, by its two largest units: `5 h 12 m`.
@@ -60,10 +75,11 @@ pub fn or_dash(text: Option<impl ToString>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::span;
+    use super::{about, span};
 
     #[test]
     fn spans_in_words() {
         assert_eq!([span(9), span(61), span(18_720), span(90_000)], ["9 s", "1 m 1 s", "5 h 12 m", "1 d 1 h"]);
+        assert_eq!([about(9), about(3599), about(18_720), about(90_000)], ["9 s", "59 m", "5 h", "1 d"]);
     }
 }

@@ -11,12 +11,13 @@ use super::show::{self, or_dash, span};
 use super::{Cli, Common, ERROR};
 use crate::config;
 use crate::daemon::control::{self, Request};
+use crate::daemon::counted::Counted;
 use crate::daemon::reload::Outcome;
 use crate::daemon::{self, logging, views};
 use crate::desired;
 use crate::dns::outside::Resolved;
 use crate::firewall::{self, Explanation, Policy};
-use crate::linux::{config_files, network, nft};
+use crate::linux::{clock, config_files, network, nft};
 use crate::model::Bindings;
 
 /// Exit code of `explain` for a denial.
@@ -172,8 +173,8 @@ pub fn hosts(common: &Common) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-pub fn rules(common: &Common) -> Done {
-    counted(common, Request::Rules, "RULE")
+pub fn rules(common: &Common, all: bool) -> Done {
+    counted(common, Request::Rules { all }, "RULE")
 }
 
 pub fn forwards(common: &Common) -> Done {
@@ -181,10 +182,8 @@ pub fn forwards(common: &Common) -> Done {
 }
 
 fn counted(common: &Common, request: Request, heading: &str) -> Done {
-    if let Some(rows) = ask::<Vec<views::Counted>>(common, request)? {
-        let rows: Vec<_> =
-            rows.into_iter().map(|row| [row.place, row.what, row.packets.to_string(), row.bytes.to_string()]).collect();
-        show::table(["PLACE", heading, "PACKETS", "BYTES"], &rows)?;
+    if let Some(rows) = ask::<Vec<Counted>>(common, request)? {
+        show::line(super::counted::render(&rows, heading, clock::now().unix).trim_end())?;
     }
     Ok(ExitCode::SUCCESS)
 }

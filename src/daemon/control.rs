@@ -35,7 +35,11 @@ pub enum Request {
     /// Every device that is configured, leased to or seen.
     Hosts,
     /// Rules with their counters.
-    Rules,
+    Rules {
+        /// Also those that hold with nothing written.
+        #[serde(default)]
+        all: bool,
+    },
     /// Port forwards with their counters.
     Forwards,
     /// The way of one packet through the running policy.
@@ -130,8 +134,8 @@ async fn answer(request: Request, pictures: &Arc<Pictures>) -> Response {
         Request::Status => document(&views::status(pictures)),
         Request::Leases => document(&views::leases(pictures)),
         Request::Hosts => document(&views::hosts(pictures)),
-        Request::Rules => views::rules(pictures).await.and_then(|view| document(&view)),
-        Request::Forwards => views::forwards(pictures).await.and_then(|view| document(&view)),
+        Request::Rules { all } => document(&views::rules(pictures, all).await),
+        Request::Forwards => document(&views::forwards(pictures).await),
         Request::Explain { from, to, proto } => {
             views::explain(pictures, &from, &to, &proto).await.and_then(|view| document(&view))
         }

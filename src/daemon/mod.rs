@@ -8,12 +8,14 @@ pub mod forwarder;
 pub mod uplink;
 pub mod control;
 mod cut;
-mod last_good;
+pub mod last_good;
 pub mod logging;
 mod reconcile;
 mod refusals;
+mod usage;
 pub mod reload;
 mod run;
+pub mod counted;
 pub mod views;
 
 pub use pictures::{Paths, Pictures};

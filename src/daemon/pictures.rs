@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::usage::Meter;
 use crate::config::Config;
 use crate::desired::network::UplinkAddress;
 use crate::dns::LocalNames;
@@ -89,6 +90,8 @@ pub struct Pictures {
     pub rejected: watch::Sender<Option<Arc<str>>>,
     /// What the kernel's table was made from. Writer: reconcile.
     pub applied: watch::Sender<Applied>,
+    /// What rules and forwards have counted. Whoever changes elements in the kernel holds it meanwhile.
+    pub meter: tokio::sync::Mutex<Meter>,
     /// Health by subsystem (`dhcp`, `dns`, `names`, `firewall`, `network`, `uplink`, `config`, and finer: `dhcp lan`).
     pub health: watch::Sender<Arc<std::collections::BTreeMap<String, Health>>>,
 }
@@ -110,6 +113,7 @@ impl Pictures {
             reloading: tokio::sync::Mutex::default(),
             rejected: watch::Sender::default(),
             applied: watch::Sender::default(),
+            meter: tokio::sync::Mutex::default(),
             health: watch::Sender::default(),
         }
     }

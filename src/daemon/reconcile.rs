@@ -170,11 +170,18 @@ impl Kernel {
         }
         let hosts = wish.hosts();
         let elements = desired::elements_after(policy, &self.elements, &self.hosts, &hosts);
-        let changes = SetElements::difference(&self.elements, &elements);
-        if let Err(error) = self.change(&changes) {
-            tracing::warn!("set elements could not be changed alone, replacing the table: {error:#}");
-            return self.replace(pictures, wish).await;
+        let mut changes = SetElements::difference(&self.elements, &elements);
+        let mut meter = pictures.meter.lock().await;
+        meter.begin(&mut changes);
+        match self.change(&changes) {
+            Ok(last) => meter.followed(&changes, &last),
+            Err(error) => {
+                drop(meter);
+                tracing::warn!("set elements could not be changed alone, replacing the table: {error:#}");
+                return self.replace(pictures, wish).await;
+            }
         }
+        drop(meter);
         tracing::debug!(changes = changes.len(), "set elements follow leases and names");
         let before = self.law();
         let moved = desired::flows::moved(&self.hosts, &hosts);
@@ -190,7 +197,8 @@ impl Kernel {
         Ok(())
     }
 
-    fn change(&mut self, changes: &[ElementChange]) -> anyhow::Result<()> {
+    /// Tells what the elements that went had counted.
+    fn change(&mut self, changes: &[ElementChange]) -> anyhow::Result<Counters> {
         if self.channel.is_none() {
             self.channel = Some(Elements::open()?);
         }
@@ -201,12 +209,10 @@ impl Kernel {
         changed
     }
 
-    /// What the elements of the standing table have counted and which connections it keeps cut, to go on in the next one. A table without
-    /// them is better than none.
-    fn carried() -> (Counters, Vec<Element>) {
-        let read = |channel: &mut Elements| Ok((channel.counters()?, channel.cut()?));
-        let carried = Elements::open().and_then(|mut channel| read(&mut channel));
-        carried.inspect_err(|error| tracing::debug!("counters begin at zero: {error:#}")).unwrap_or_default()
+    /// The connections that the standing table keeps cut, to stay so in the next one. A table without them is better than none.
+    fn kept_cut() -> Vec<Element> {
+        let cut = Elements::open().and_then(|mut channel| channel.cut());
+        cut.inspect_err(|error| tracing::debug!("nothing is kept cut: {error:#}")).unwrap_or_default()
     }
 
     async fn replace(&mut self, pictures: &Pictures, wish: Wish) -> anyhow::Result<()> {
@@ -214,13 +220,17 @@ impl Kernel {
         let Wish { config, bindings, resolved } = wish;
         let policy = Arc::new(Policy::compile(&config));
         let elements = Arc::new(desired::elements(&policy, &hosts));
-        let (counters, cut) = Self::carried();
-        let text = ruleset(&policy).await.text_with(&elements, &counters, &cut);
+        let ruleset = ruleset(&policy).await.keeping_cut(Self::kept_cut());
+        let mut meter = pictures.meter.lock().await;
+        let planned = meter.plan(&policy, &elements);
+        let text = ruleset.text_with(&elements, &planned.counters());
         if let Err(error) = nft::apply(&text).await {
             let refused = Some((config, format!("error: {error:#}")));
             pictures.applied.send_modify(|applied| applied.refused = refused);
             return Err(error);
         }
+        meter.replaced(&policy, planned);
+        drop(meter);
         let before = self.law().filter(|_| self.judged);
         (self.policy, self.hosts, self.elements) = (Some((config.clone(), policy)), hosts, elements.clone());
         (self.bindings, self.resolved) = (bindings.clone(), resolved.clone());

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::pictures::{Paths, Pictures};
 use super::reload::{self, Loaded};
-use super::{control, last_good, logging, reconcile};
+use super::{control, last_good, logging, reconcile, usage};
 use crate::linux::{resolved_names, watch};
 
 /// How long the tasks may take to end.
@@ -91,6 +91,7 @@ async fn live(paths: Paths) -> anyhow::Result<()> {
     let token = CancellationToken::new();
     let tasks = TaskTracker::new();
 
+    *pictures.meter.lock().await = usage::open(&pictures);
     reconcile::first_pass(&pictures).await.context("the box could not be closed")?;
     let config = pictures.config.borrow().clone();
     reload::publish_names(&pictures, &config, &loaded.hosts);
@@ -102,6 +103,7 @@ async fn live(paths: Paths) -> anyhow::Result<()> {
 
     keep_running(&tasks, &token, &pictures, "firewall", reconcile::run);
     keep_running(&tasks, &token, &pictures, "refusals", super::refusals::run);
+    keep_running(&tasks, &token, &pictures, "counters", usage::run);
     keep_running(&tasks, &token, &pictures, "network", super::network::run);
     keep_running(&tasks, &token, &pictures, "uplink", super::uplink::run);
     keep_running(&tasks, &token, &pictures, "dhcp", super::dhcp::run);

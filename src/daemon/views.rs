@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::counted::{self, Counted};
 use super::pictures::{Health, Pictures};
 use crate::config::{Config, Host};
 use crate::desired;
 use crate::dns::outside::Resolved;
 use crate::firewall::{self, Policy};
-use crate::linux::{clock, neighbours, nft, vendors};
+use crate::linux::{clock, neighbours, vendors};
 use crate::model::{Binding, DomainName, MacAddr, Now, UnixSeconds};
 
 /// `labgate status`.
@@ -263,60 +264,21 @@ pub fn hosts(pictures: &Pictures) -> Vec<Device> {
     rows.into_values().collect()
 }
 
-/// One row of `labgate rules` or `labgate forwards`.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Counted {
-    /// `labgate.toml:36`.
-    pub place: String,
-    /// The rule or forward in words.
-    pub what: String,
-    /// Packets of new connections it decided since the table was loaded.
-    pub packets: u64,
-    /// Their octets.
-    pub bytes: u64,
-}
-
-/// Builds `labgate rules`.
-///
-/// # Errors
-/// Where the kernel's counters cannot be read.
-pub async fn rules(pictures: &Pictures) -> anyhow::Result<Vec<Counted>> {
+/// Builds `labgate rules`; with `all` also what holds with nothing written.
+pub async fn rules(pictures: &Pictures, all: bool) -> Vec<Counted> {
     let config = pictures.config.borrow().clone();
-    let counters = nft::counters().await?;
-    let rules = config
-        .firewall
-        .allow
-        .iter()
-        .map(|rule| ("allow", rule))
-        .chain(config.firewall.deny.iter().map(|rule| ("deny", rule)));
-    Ok(rules
-        .map(|(verb, rule)| {
-            counted(&counters, rule.place.to_string(), format!("{verb} {}", firewall::describe_rule(&config, rule)))
-        })
-        .collect())
+    let mut meter = pictures.meter.lock().await;
+    meter.sample();
+    counted::rules(&config, &Policy::compile(&config), meter.book(), all, clock::now())
 }
 
 /// Builds `labgate forwards`.
-///
-/// # Errors
-/// Where the kernel's counters cannot be read.
-pub async fn forwards(pictures: &Pictures) -> anyhow::Result<Vec<Counted>> {
+pub async fn forwards(pictures: &Pictures) -> Vec<Counted> {
     let config = pictures.config.borrow().clone();
-    let counters = nft::counters().await?;
     let addresses = desired::host_addresses(&config, &pictures.bindings.borrow(), &pictures.resolved.borrow());
-    Ok(config
-        .forwards
-        .iter()
-        .map(|forward| {
-            counted(&counters, forward.place.to_string(), firewall::describe_forward(&config, &addresses, forward))
-        })
-        .collect())
-}
-
-fn counted(counters: &HashMap<String, (u64, u64)>, place: String, what: String) -> Counted {
-    let (packets, bytes) = counters.get(&place).copied().unwrap_or_default();
-    Counted { place, what, packets, bytes }
+    let mut meter = pictures.meter.lock().await;
+    meter.sample();
+    counted::forwards(&config, &Policy::compile(&config), &addresses, meter.book(), clock::now())
 }
 
 /// Builds `labgate explain` from the running policy.
@@ -327,7 +289,9 @@ pub async fn explain(pictures: &Pictures, from: &str, to: &str, proto: &str) -> 
     let config = pictures.config.borrow().clone();
     let addresses = desired::host_addresses(&config, &pictures.bindings.borrow(), &pictures.resolved.borrow());
     let query = firewall::Query::parse(&config, from, to, proto)?;
-    let explanation = firewall::explain(&Policy::compile(&config), &addresses, &query);
-    // The answer holds without counters too.
-    Ok(explanation.with_counters(&nft::counters().await.unwrap_or_default()))
+    let policy = Policy::compile(&config);
+    let mut meter = pictures.meter.lock().await;
+    meter.sample();
+    let counters = counted::by_place(&policy, meter.book(), clock::now());
+    Ok(firewall::explain(&policy, &addresses, &query).with_counters(&counters))
 }

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::firewall::{
-    CUT, CUT_IPV6, Content, Data, DataType, Decision, Element, ElementChange, Field, HostAddresses, Key, Packet,
-    Policy, Side, State, Surroundings, connection_end,
+    CUT, CUT_IPV6, Content, Counter, Data, DataType, Decision, Element, ElementChange, Field, HostAddresses, Key,
+    Packet, Policy, Side, State, Surroundings, connection_end,
 };
 use crate::model::{Flow, Ports, TCP, Tuple, UDP};
 
@@ -113,7 +113,8 @@ pub fn barriers(flows: &[Flow]) -> Vec<ElementChange> {
         add: true,
         interval: false,
         data: DataType::None,
-        element: Element { key, data: Data::None, comment: "".into() },
+        element: Element { key, data: Data::None, comment: "".into(), tally: None },
+        counter: Counter::default(),
     };
     keys.into_iter().map(member).collect()
 }

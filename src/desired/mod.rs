@@ -1,5 +1,6 @@
 //! Floor 3: config + bindings + hosts → names, ruleset, set elements, and what the network should look like.
 
+pub mod doctor;
 pub mod network;
 pub mod plan;
 mod lock_out;

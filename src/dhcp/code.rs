@@ -10,6 +10,8 @@ pub const DNS_SERVER: u8 = 6;
 pub const HOST_NAME: u8 = 12;
 /// Domain name.
 pub const DOMAIN_NAME: u8 = 15;
+/// Interface MTU.
+pub const INTERFACE_MTU: u8 = 26;
 /// Broadcast address.
 pub const BROADCAST: u8 = 28;
 /// Requested IP address.

@@ -65,7 +65,7 @@ fn chains_allow(policy: &Policy, elements: &SetElements, packet: &Packet) -> boo
         return true;
     }
     let own = matches!(packet.arrives, Side::Network(_));
-    if own && to_router && matches!(packet.content, Content::Udp { destination_port: 67, .. }) {
+    if own && to_router && !ipv6 && matches!(packet.content, Content::Udp { destination_port: 67, .. }) {
         return true;
     }
     if hit(Verdict::Deny) {

@@ -76,6 +76,7 @@ fn interfaces(names: Vec<&InterfaceName>) -> Vec<Box<[Field]>> {
 }
 
 fn set(name: &str, comment: &str, keys: Vec<Box<[Field]>>) -> Set {
-    let elements = keys.into_iter().map(|key| Element { key, data: Data::None, comment: "".into() }).collect();
+    let elements =
+        keys.into_iter().map(|key| Element { key, data: Data::None, comment: "".into(), tally: None }).collect();
     Set::new(name, comment, &[FieldType::Interface], DataType::None, elements)
 }

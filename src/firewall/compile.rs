@@ -1,11 +1,14 @@
 //! Policy → the one table: which chains there are and what they ask, in which order. Sets come from `permissions` and `nat`; here are those
 //! that describe the networks themselves.
 
+use std::sync::Arc;
+
 use super::forward;
 use super::nat::{self, NatSets};
 use super::permissions::{self, EndKind, ICMPV6, Shape, TCP, range4};
 use super::policy::{Network, Policy, Uplink, Verdict};
 use super::ruleset::{Chain, Data, DataType, Element, Field, FieldType, Ruleset, Set};
+use super::tally::Tally;
 use super::tell;
 use super::text::quote;
 
@@ -30,6 +33,17 @@ impl Policy {
     /// The sets whose members follow leases, without the rest of the table.
     pub(crate) fn following_sets(&self) -> impl Iterator<Item = &Set> {
         self.sets.iter().chain(&self.nat.sets).filter(|set| !set.following.is_empty())
+    }
+
+    /// The sets whose elements count.
+    pub(super) fn counted_sets(&self) -> impl Iterator<Item = &Set> {
+        self.sets.iter().chain(&self.nat.sets).filter(|set| set.counter)
+    }
+
+    /// What is counted, whether or not its hosts have an address now. A tally of several elements comes several times.
+    pub(super) fn tallies(&self) -> impl Iterator<Item = &Arc<Tally>> {
+        let elements = self.counted_sets().flat_map(|set| set.fixed.iter().chain(&set.following));
+        elements.filter_map(|element| element.tally.as_ref())
     }
 }
 
@@ -99,16 +113,16 @@ fn one_length(policy: &Policy) -> Option<u8> {
     policy.networks.iter().all(|network| network.subnet.prefix_len() == first).then_some(first)
 }
 
-/// Matches sources in own networks.
-pub(super) fn own_source(policy: &Policy) -> String {
+/// Matches sources in own networks (`==`) or outside them (`!=`).
+pub(super) fn own_source(policy: &Policy, is: &str) -> String {
     match policy.networks.first().filter(|_| one_length(policy).is_some()) {
-        Some(network) => format!("ip saddr & {} @own_addresses", network.subnet.netmask()),
-        None => "ip saddr @own_addresses".to_owned(),
+        Some(network) => format!("ip saddr & {} {is} @own_addresses", network.subnet.netmask()),
+        None => format!("ip saddr {is} @own_addresses"),
     }
 }
 
 fn element(comment: &str, key: Vec<Field>) -> Element {
-    Element { key: key.into(), data: Data::None, comment: comment.into() }
+    Element { key: key.into(), data: Data::None, comment: comment.into(), tally: None }
 }
 
 /// Rules of the lookups of one verdict: denials go to the refusal, permissions end here.
@@ -192,7 +206,7 @@ fn spoofed(policy: &Policy) -> Vec<String> {
     vec![
         "iifname . ip saddr @sources return".to_owned(),
         format!("meta nfproto ipv4 iifname @networks counter goto forged {}", comment("source of another network")),
-        format!("{} counter drop {}", own_source(policy), comment("own source from outside")),
+        format!("{} counter drop {}", own_source(policy, "=="), comment("own source from outside")),
         format!("meta nfproto ipv6 fib saddr . iif oif missing counter goto forged {}", comment("no way back there")),
     ]
 }
@@ -257,13 +271,14 @@ fn translate(policy: &Policy, nat: &NatSets) -> Vec<Chain> {
             });
         }
     }
-    let own = own_source(policy);
+    let own = own_source(policy, "==");
     let private =
         if policy.networks.iter().all(nat::needs_masquerade) { own.as_str() } else { "ip saddr @masqueraded" };
     let mut rules = vec![format!("oifname {interface} {private} masquerade")];
     if !nat.sets.is_empty() {
+        // A packet from outside with an own source has been dropped before.
         rules.push(format!(
-            "ct status dnat {own} ip saddr . ip daddr @hairpin masquerade {}",
+            "iifname != {interface} ct status dnat {own} ip saddr . ip daddr @hairpin masquerade {}",
             comment("so that answers come back this way")
         ));
     }

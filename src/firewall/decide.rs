@@ -76,6 +76,7 @@ impl Policy {
         if let Side::Network(index) = packet.from.side
             && udp_to_router
             && packet.port == Some(67)
+            && !matches!(packet.from.address, Some(IpAddr::V6(_)))
             && self.networks[index].dhcp
         {
             return Decision::Dhcp;

@@ -3,6 +3,8 @@
 use crate::config::{Config, Endpoint, PortForward, PortRange, Rule, Service, Transport};
 
 use super::HostAddresses;
+use super::policy::{self, Origin, Policy};
+use super::tally::service_words;
 
 /// `web -> db tcp/5432`, as it stands in the file.
 pub fn describe_rule(config: &Config, rule: &Rule) -> String {
@@ -14,6 +16,20 @@ pub fn describe_rule(config: &Config, rule: &Rule) -> String {
         words = format!("{words} except {}", describe_services(&rule.except));
     }
     rule.name.as_ref().map_or(words.clone(), |name| format!("{words} ({name})"))
+}
+
+/// `allow lan -> router udp/53 (dns)`: a rule that holds with nothing written.
+pub fn describe_implied(policy: &Policy, rule: &policy::Rule) -> String {
+    let ends =
+        |ends: &[policy::End]| ends.iter().map(|end| policy.end_name(*end).to_string()).collect::<Vec<_>>().join(", ");
+    let services: Vec<String> = rule.services.pieces().iter().map(|piece| service_words(*piece)).collect();
+    let words = format!("allow {} -> {} {}", ends(&rule.from), ends(&rule.to), services.join(", "));
+    let words = words.trim_end();
+    match rule.origin {
+        Origin::File | Origin::Internet => words.to_owned(),
+        Origin::Dns => format!("{words} (dns)"),
+        Origin::Admin => format!("{words} (admin)"),
+    }
 }
 
 /// `tcp/443 -> nas 192.168.1.10:443`, with the address the target has now.

@@ -120,7 +120,7 @@ mod tests {
     fn element(address: (u32, u32), port: (u16, u16), comment: &str) -> Element {
         let (first, last) = (Ipv4Addr::from(address.0), Ipv4Addr::from(address.1));
         let key = [Field::Ipv4(first, last), Field::Ports(PortRange { first: port.0, last: port.1 })];
-        Element { key: key.into(), data: Data::None, comment: comment.into() }
+        Element { key: key.into(), data: Data::None, comment: comment.into(), tally: None }
     }
 
     fn matching<'a>(elements: &'a [Element], address: u32, port: u16) -> Vec<&'a Element> {

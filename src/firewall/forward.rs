@@ -12,6 +12,8 @@ use super::tell;
 use super::text::quote;
 
 const INVALID: &str = "ct state invalid counter drop";
+/// What is IPv4 here has a wrong source.
+const NOT_ITS_SOURCE: [&str; 2] = ["meta nfproto ipv4 goto spoofed", "goto forward_ipv6"];
 
 /// The base chain first, then those it goes to.
 pub(super) fn chains(policy: &Policy, shapes: &[Shape], nat: &NatSets) -> Vec<Chain> {
@@ -43,8 +45,8 @@ fn base(policy: &Policy) -> Chain {
     if !ways.is_empty() {
         rules.push(format!("iifname vmap {{ {} }}", ways.join(", ")));
     }
-    rules.extend([INVALID.to_owned(), "meta nfproto ipv6 goto forward_ipv6".to_owned()]);
-    rules.extend([format!("{} goto spoofed", own_source(policy)), "goto decide".to_owned()]);
+    rules.extend([INVALID.to_owned(), format!("{} goto decide", own_source(policy, "!="))]);
+    rules.extend(NOT_ITS_SOURCE.map(str::to_owned));
     Chain {
         name: "forward".into(),
         comment: "through the router: established first, then by network",
@@ -53,19 +55,19 @@ fn base(policy: &Policy) -> Chain {
     }
 }
 
-/// Packets from one network. `spoofed` returns only what is IPv6.
+/// Packets from one network.
 fn from(network: &Network) -> Chain {
+    let mut rules = vec![
+        format!("oifname {} accept", quote(&network.interface)),
+        INVALID.to_owned(),
+        format!("ip saddr {} goto decide", network.subnet.trunc()),
+    ];
+    rules.extend(NOT_ITS_SOURCE.map(str::to_owned));
     Chain {
         name: chain_name(network),
         comment: "traffic inside one network is never filtered, a source belongs to its network",
         hook: None,
-        rules: vec![
-            format!("oifname {} accept", quote(&network.interface)),
-            INVALID.to_owned(),
-            format!("ip saddr {} goto decide", network.subnet.trunc()),
-            "meta nfproto ipv4 goto spoofed".to_owned(),
-            "goto forward_ipv6".to_owned(),
-        ],
+        rules,
     }
 }
 

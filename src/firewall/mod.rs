@@ -13,6 +13,7 @@
 mod services;
 mod hosts;
 mod policy;
+mod tally;
 mod ruleset;
 mod disjoint;
 mod permissions;
@@ -24,6 +25,8 @@ mod wire;
 mod text;
 mod closed;
 mod describe;
+mod usage;
+mod usage_hints;
 mod packet;
 mod evaluate;
 pub mod reach;
@@ -41,9 +44,11 @@ pub(crate) mod testing;
 mod explain_tests;
 #[cfg(test)]
 mod agreement_tests;
+#[cfg(test)]
+mod usage_tests;
 
 pub use closed::closed_ruleset;
-pub use describe::{describe_forward, describe_rule};
+pub use describe::{describe_forward, describe_implied, describe_rule};
 pub use explain::{Explanation, Phase, explain};
 pub use hosts::HostAddresses;
 pub use packet::{Content, Decision, Fate, Packet, Side, State, Surroundings, Trace};
@@ -55,6 +60,9 @@ pub use ruleset::{
     Passing, Ruleset, Set, SetElements, TABLE,
 };
 pub use services::{ALL_PORTS, Piece, PortSet, Protocol, Services};
+pub use tally::{Owner, Tally};
+pub use usage::{Reading, Standing, Usage};
+pub use usage_hints::Used;
 
 pub(crate) use disjoint::disjoint;
 pub(crate) use ruleset::Members;

@@ -9,6 +9,7 @@ use ipnet::Ipv4Net;
 use super::permissions::{port_fields, range4};
 use super::policy::{Forward, Network, Policy};
 use super::ruleset::{Data, DataType, Element, Field, FieldType, Set};
+use super::tally::Tally;
 use crate::config::PortRange;
 
 /// Names of the sets and maps of this part that exist.
@@ -26,12 +27,12 @@ pub(super) fn sets(policy: &Policy) -> NatSets {
     if policy.uplink.is_none() || policy.forwards.is_empty() {
         return nat;
     }
-    let (single, ranges): (Vec<&Forward>, Vec<&Forward>) =
-        policy.forwards.iter().partition(|forward| forward.ports.first == forward.ports.last);
+    let (single, ranges): (Vec<Numbered>, Vec<Numbered>) =
+        policy.forwards.iter().enumerate().partition(|(_, forward)| forward.ports.first == forward.ports.last);
     let outside = vec![FieldType::Protocol, FieldType::Port];
     let inside = vec![FieldType::Ipv4, FieldType::Protocol, FieldType::Port];
     if !single.is_empty() {
-        let elements = each(policy, &single, |forward, ports| {
+        let elements = each(policy, Counts::Forward, &single, |forward, ports| {
             (ports.into(), host_data(policy, forward.host, Some(forward.target_port.unwrap_or(forward.ports.first))))
         });
         nat.sets.push(map(
@@ -42,7 +43,8 @@ pub(super) fn sets(policy: &Policy) -> NatSets {
             false,
             elements,
         ));
-        let elements = each(policy, &single, |forward, ports| (target(policy, forward, ports), Data::None));
+        let elements =
+            each(policy, Counts::Target, &single, |forward, ports| (target(policy, forward, ports), Data::None));
         nat.sets.push(map(
             "forward_targets",
             "where forwards end: their only hole",
@@ -53,7 +55,9 @@ pub(super) fn sets(policy: &Policy) -> NatSets {
         ));
     }
     if !ranges.is_empty() {
-        let elements = each(policy, &ranges, |forward, ports| (ports.into(), host_data(policy, forward.host, None)));
+        let elements = each(policy, Counts::Forward, &ranges, |forward, ports| {
+            (ports.into(), host_data(policy, forward.host, None))
+        });
         nat.sets.push(map(
             "forward_ranges",
             "outside ports to host, ports kept",
@@ -62,7 +66,8 @@ pub(super) fn sets(policy: &Policy) -> NatSets {
             true,
             elements,
         ));
-        let elements = each(policy, &ranges, |forward, ports| (target(policy, forward, ports), Data::None));
+        let elements =
+            each(policy, Counts::Target, &ranges, |forward, ports| (target(policy, forward, ports), Data::None));
         nat.sets.push(map(
             "forward_targets_range",
             "where forwards of ranges end",
@@ -78,18 +83,19 @@ pub(super) fn sets(policy: &Policy) -> NatSets {
 
 /// Forwards that not everybody may use: their ports, and who may.
 fn restrict(policy: &Policy, nat: &mut NatSets) {
-    let restricted: Vec<&Forward> = policy.forwards.iter().filter(|forward| !forward.from.is_empty()).collect();
+    let restricted: Vec<Numbered> =
+        policy.forwards.iter().enumerate().filter(|(_, forward)| !forward.from.is_empty()).collect();
     if restricted.is_empty() {
         return;
     }
     nat.restricted = true;
-    let ports = each(policy, &restricted, |_, ports| (ports.into(), Data::None));
+    let ports = each(policy, Counts::Nothing, &restricted, |_, ports| (ports.into(), Data::None));
     let key = [FieldType::Protocol, FieldType::Port];
     nat.sets.push(map("forward_restricted", "forwards for some sources only", &key, DataType::None, true, ports));
     let mut sources = Vec::new();
-    for forward in &restricted {
+    for (index, forward) in &restricted {
         for source in &forward.from {
-            sources.extend(each(policy, &[forward], |_, ports| {
+            sources.extend(each(policy, Counts::Nothing, &[(*index, forward)], |_, ports| {
                 ([vec![range4(*source)], ports].concat().into(), Data::None)
             }));
         }
@@ -98,20 +104,39 @@ fn restrict(policy: &Policy, nat: &mut NatSets) {
     nat.sets.push(map("forward_sources", "who may use them", &key, DataType::None, true, sources));
 }
 
+/// A forward with its place among the forwards.
+type Numbered<'a> = (usize, &'a Forward);
+
+/// What the elements of a set count.
+#[derive(Clone, Copy)]
+enum Counts {
+    /// Connections by forward.
+    Forward,
+    /// The same connections once more, where they end.
+    Target,
+    Nothing,
+}
+
 /// One element per forward and transport, each key once.
 fn each(
     policy: &Policy,
-    forwards: &[&Forward],
+    counts: Counts,
+    forwards: &[Numbered<'_>],
     element: impl Fn(&Forward, Vec<Field>) -> (Box<[Field]>, Data),
 ) -> Vec<Element> {
     let mut seen = HashSet::new();
     let mut elements = Vec::new();
-    for forward in forwards {
+    for (index, forward) in forwards {
         let comment: Arc<str> = format!("{} {}", forward.place, policy.hosts[forward.host].name).into();
         for transport in &forward.transports {
             let (key, data) = element(forward, port_fields(*transport, forward.ports).into());
             if seen.insert(key.clone()) {
-                elements.push(Element { key, data, comment: comment.clone() });
+                let tally = match counts {
+                    Counts::Forward => Some(Tally::of_forward(policy, *index, *transport)),
+                    Counts::Target => Some(Tally::of_forward_target(policy, *index, *transport)),
+                    Counts::Nothing => None,
+                };
+                elements.push(Element { key, data, comment: comment.clone(), tally: tally.map(Arc::new) });
             }
         }
     }

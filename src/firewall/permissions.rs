@@ -10,6 +10,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use super::policy::{End, Origin, Policy, Rule, Verdict};
 use super::ruleset::{Data, DataType, Element, Field, FieldType, Set};
 use super::services::{Piece, Protocol};
+use super::tally::Tally;
 use crate::config::{PortRange, Transport};
 
 /// IP protocol numbers. Numbers, because nft looks names up in a file that a small system lacks.
@@ -158,11 +159,11 @@ impl fmt::Display for Shape {
 /// The rules of the policy as sets, in a steady order.
 pub(super) fn sets(policy: &Policy) -> Vec<Set> {
     let mut by_shape: HashMap<Shape, Collected> = HashMap::new();
-    for rule in &policy.rules {
+    for (index, rule) in policy.rules.iter().enumerate() {
         let pieces = rule.services.pieces();
         for from in &rule.from {
             for to in &rule.to {
-                collect(policy, rule, *from, *to, &pieces, &mut by_shape);
+                collect(policy, index, *from, *to, &pieces, &mut by_shape);
             }
         }
     }
@@ -244,12 +245,13 @@ fn range6(net: Ipv6Net) -> Field {
 
 fn collect(
     policy: &Policy,
-    rule: &Rule,
+    index: usize,
     from: End,
     to: End,
     pieces: &[Piece],
     by_shape: &mut HashMap<Shape, Collected>,
 ) {
+    let rule = &policy.rules[index];
     let (Some(source), Some(target)) = (side(policy, from), side(policy, to)) else { return };
     // Inside one network nothing is filtered; what the router says to itself is not either; the internet is not routed to itself.
     let same = from == to && source.kind != EndKind::Host;
@@ -278,11 +280,12 @@ fn collect(
         };
         let shape = Shape { verdict: rule.verdict, ipv6, interval, service, from: source.kind, to: target.kind };
         let collected = by_shape.entry(shape).or_default();
+        let tally = Arc::new(Tally::of_rule(policy, index, from, to, *piece));
         for service in service_fields(*piece, ipv6, both_families) {
             let key: Box<[Field]> = source.field.iter().chain(&target.field).cloned().chain(service).collect();
             if collected.seen.insert(key.clone()) {
                 let data = if shape == Shape::PAIRS { Data::Accept } else { Data::None };
-                collected.elements.push(Element { key, data, comment: comment.clone() });
+                collected.elements.push(Element { key, data, comment: comment.clone(), tally: Some(tally.clone()) });
             }
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::disjoint::disjoint;
 use super::hosts::HostAddresses;
+use super::tally::Tally;
 use crate::config::{InterfaceName, PortRange};
 use crate::model::SharedMap;
 
@@ -211,6 +212,8 @@ pub struct Element {
     pub data: Data,
     /// `labgate.toml:36 web -> db`.
     pub comment: Arc<str>,
+    /// What its counter counts for; `None` in a set without counters.
+    pub tally: Option<Arc<Tally>>,
 }
 
 impl Element {
@@ -234,7 +237,9 @@ impl Element {
             keys =
                 keys.iter().flat_map(|key| addresses.iter().map(|address| with_address(key, at, *address))).collect();
         }
-        keys.into_iter().map(|key| Element { key, data, comment: self.comment.clone() }).collect()
+        keys.into_iter()
+            .map(|key| Element { key, data, comment: self.comment.clone(), tally: self.tally.clone() })
+            .collect()
     }
 
     /// Hosts this element waits for.
@@ -289,6 +294,8 @@ pub struct ElementChange {
     pub data: DataType,
     /// The element.
     pub element: Element,
+    /// Where the counter of an element that comes begins.
+    pub counter: Counter,
 }
 
 impl SetElements {
@@ -318,6 +325,7 @@ impl SetElements {
                 interval: new.interval,
                 data: new.data,
                 element: element.clone(),
+                counter: Counter::default(),
             };
             let Some(old) = older.sets.iter().find(|old| old.name == new.name) else {
                 come.extend(new.by_key.iter().map(|(_, element)| change(true, element)));
@@ -340,6 +348,18 @@ pub struct Counter {
     pub packets: u64,
     /// Octets.
     pub bytes: u64,
+}
+
+impl Counter {
+    /// Both numbers added.
+    pub fn plus(self, other: Counter) -> Counter {
+        Counter { packets: self.packets.saturating_add(other.packets), bytes: self.bytes.saturating_add(other.bytes) }
+    }
+
+    /// Both numbers taken away, down to zero.
+    pub fn minus(self, other: Counter) -> Counter {
+        Counter { packets: self.packets.saturating_sub(other.packets), bytes: self.bytes.saturating_sub(other.bytes) }
+    }
 }
 
 /// Counters by set and by the key as the kernel holds it (its lower end in a set of ranges), to be carried over a replacement.

@@ -1,6 +1,6 @@
 //! What of the table looks back: which refused packets the daemon hears of, and which connections were cut.
 
-use super::ruleset::{CUT, CUT_IPV6, Chain, FieldType, LOG_GROUP, Passing, Ruleset, Set};
+use super::ruleset::{CUT, CUT_IPV6, Chain, Element, Field, FieldType, LOG_GROUP, Passing, Ruleset, Set};
 
 /// What begins in the middle of a TCP connection. Connection tracking takes such packets up as new connections, in whichever direction they
 /// come, so the answer to a connection that was cut could open it again.
@@ -28,6 +28,15 @@ const EACH: &str = "limit rate 6/minute burst 6 packets";
 const ALL: &str = "limit rate 10/second burst 20 packets";
 
 impl Ruleset {
+    /// The same with these connections cut.
+    pub fn keeping_cut(mut self, cut: Vec<Element>) -> Ruleset {
+        let (four, six): (Vec<_>, Vec<_>) = cut.into_iter().partition(|one| matches!(one.key[0], Field::Ipv4(..)));
+        for (name, elements) in [(CUT, four), (CUT_IPV6, six)] {
+            self.sets.iter_mut().filter(|set| &*set.name == name).for_each(|set| set.fixed.clone_from(&elements));
+        }
+        self
+    }
+
     /// The same for a kernel that cannot log to a group.
     pub fn without_log(mut self) -> Ruleset {
         for chain in self.chains.iter_mut().filter(|chain| chain.name == TELL) {

@@ -5,8 +5,7 @@
 use std::fmt::Write as _;
 
 use super::ruleset::{
-    CUT, CUT_IPV6, Chain, Counter, Counters, Data, DataType, Element, Field, FieldType, Passing, Ruleset, Set,
-    SetElements, TABLE,
+    Chain, Counter, Counters, Data, DataType, Element, Field, FieldType, Passing, Ruleset, Set, SetElements, TABLE,
 };
 use super::wire;
 
@@ -16,15 +15,15 @@ const COMMENT_AT_MOST: usize = 120;
 impl Ruleset {
     /// The transaction, with counters at zero.
     pub fn text(&self, elements: &SetElements) -> String {
-        self.text_with(elements, &Counters::new(), &[])
+        self.text_with(elements, &Counters::new())
     }
 
-    /// The transaction, with counters that go on where they were, and with the connections that were cut: they stay cut.
-    pub fn text_with(&self, elements: &SetElements, counters: &Counters, cut: &[Element]) -> String {
+    /// The transaction, with counters that go on where they were.
+    pub fn text_with(&self, elements: &SetElements, counters: &Counters) -> String {
         let mut text = String::with_capacity(4096 + 128 * self.sets.iter().map(|set| set.fixed.len()).sum::<usize>());
         let _ = writeln!(text, "add table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{");
         for set in &self.sets {
-            write_set(&mut text, set, elements, counters, cut);
+            write_set(&mut text, set, elements, counters);
         }
         for chain in &self.chains {
             write_chain(&mut text, chain);
@@ -34,7 +33,7 @@ impl Ruleset {
     }
 }
 
-fn write_set(text: &mut String, set: &Set, elements: &SetElements, counters: &Counters, cut: &[Element]) {
+fn write_set(text: &mut String, set: &Set, elements: &SetElements, counters: &Counters) {
     let kind = if set.data == DataType::None { "set" } else { "map" };
     let _ = writeln!(text, "\t{kind} {} {{", set.name);
     let key: Vec<&str> = set.key.iter().map(|field| type_name(*field)).collect();
@@ -62,12 +61,7 @@ fn write_set(text: &mut String, set: &Set, elements: &SetElements, counters: &Co
     let counters = counters.get(&set.name);
     let mut open = false;
     // In one order, whatever order the members have in memory: the kernel lists ranges as they came.
-    let cut = cut.iter().filter(|element| match &*set.name {
-        CUT => matches!(element.key[0], Field::Ipv4(..)),
-        CUT_IPV6 => matches!(element.key[0], Field::Ipv6(..)),
-        _ => false,
-    });
-    let mut members: Vec<&Element> = set.fixed.iter().chain(elements.members(&set.name)).chain(cut).collect();
+    let mut members: Vec<&Element> = set.fixed.iter().chain(elements.members(&set.name)).collect();
     members.sort_by(|one, other| one.key.cmp(&other.key));
     for element in members {
         text.push_str(if open { ",\n\t\t\t" } else { "\t\telements = {\n\t\t\t" });

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nix::errno::Errno;
 
-use super::nfnetlink::{Channel, Kind, NLM_F_ACK, attribute, find, nested};
+use super::nfnetlink::{Channel, Kind, NLM_F_ACK, NLMSG_ERROR, attribute, error_of, find, nested};
 use crate::model::{Flow, Ports, TCP, Tuple};
 
 // linux/netfilter/nfnetlink.h
@@ -76,8 +76,9 @@ pub fn delete(channel: &mut Channel, flows: &[Flow]) -> io::Result<usize> {
         }
         channel.send(&octets)?;
         ended += part.len();
-        channel.acknowledgements(|sequence, error| {
-            let Some(error) = error.filter(|_| sequence.wrapping_sub(first) < AT_ONCE as u32) else { return };
+        channel.receive(|header, body| {
+            let ours = header.kind == NLMSG_ERROR && header.sequence.wrapping_sub(first) < AT_ONCE as u32;
+            let Some(error) = error_of(body).filter(|_| ours) else { return };
             ended -= 1;
             if error.raw_os_error() != Some(Errno::ENOENT as i32) {
                 failed = Some(error);

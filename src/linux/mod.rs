@@ -3,6 +3,7 @@
 pub mod arp;
 pub mod clock;
 pub mod dhcp_socket;
+pub mod doctor;
 pub mod lease_store;
 pub mod config_files;
 pub mod conntrack;
@@ -21,6 +22,7 @@ pub mod resolved_names;
 pub mod sysctl;
 pub mod uplink_lease;
 pub mod uplink_socket;
+pub mod usage_store;
 pub mod vendors;
 pub mod watch;
 pub mod dns_socket;

@@ -14,6 +14,7 @@ pub(super) const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 pub(super) const NLM_F_REQUEST: u16 = 1;
 pub(super) const NLM_F_ACK: u16 = 4;
+pub(super) const NLM_F_ECHO: u16 = 8;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_DUMP: u16 = 0x300;
 pub(super) const NLM_F_CREATE: u16 = 0x400;
@@ -22,8 +23,9 @@ const NLA_TYPE: u16 = 0x3fff;
 // linux/netfilter/nfnetlink.h
 pub(super) const NFGENMSG: usize = 4;
 
-/// The longest part of a dump that the kernel sends at once; it sends such long ones to who reads so much.
-const DATAGRAM: usize = 32 * 1024;
+/// Octets read at once. The kernel fills its parts of a dump to what the reader takes, 32 KiB at most, and goes through a hash set from its
+/// beginning for each part: small reads of a large set cost ten times as much.
+const READ_AT_ONCE: usize = 65_536;
 
 /// How often a dump is begun anew that the kernel calls inconsistent.
 const DUMPS_AT_MOST: u32 = 10;
@@ -91,26 +93,24 @@ impl Channel {
         self.socket.send(octets, 0).map(drop)
     }
 
-    /// Reads acknowledgements until the kernel has no more: `(sequence, error)`.
-    pub(super) fn acknowledgements(&self, mut take: impl FnMut(u32, Option<io::Error>)) -> io::Result<()> {
+    /// Reads until the kernel has no more.
+    pub(super) fn receive(&self, mut take: impl FnMut(Header, &[u8])) -> io::Result<()> {
+        let mut octets = Vec::with_capacity(READ_AT_ONCE);
         loop {
-            let octets = match self.socket.recv_from_full() {
-                Ok((octets, _)) => octets,
+            octets.clear();
+            match self.socket.recv(&mut octets, 0) {
+                Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
-            };
-            for (header, body) in netlink_messages(&octets) {
-                if header.kind == NLMSG_ERROR {
-                    take(header.sequence, error_of(body));
-                }
             }
+            netlink_messages(&octets).for_each(|(header, body)| take(header, body));
         }
     }
 
     /// Reads the answers of one question until its end; `take` gets the attributes. [`ErrorKind::Interrupted`] where they are of no one moment.
     fn answers(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
         let mut whole = true;
-        let mut octets = Vec::with_capacity(DATAGRAM);
+        let mut octets = Vec::with_capacity(READ_AT_ONCE);
         loop {
             octets.clear();
             match self.socket.recv(&mut octets, 0) {
@@ -195,7 +195,7 @@ pub(super) struct Header {
     /// Subsystem and message.
     pub kind: u16,
     flags: u16,
-    sequence: u32,
+    pub sequence: u32,
 }
 
 /// Header and body of each message.

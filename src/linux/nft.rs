@@ -1,11 +1,8 @@
-//! Runs `nft`: whole tables are replaced by its text form, and foreign tables are read by its JSON form. Its words are kept for the error.
+//! Runs `nft`: whole tables are replaced by its text form. Its words are kept for the error.
 
-use std::collections::HashMap;
 use std::process::Stdio;
 
 use anyhow::{Context as _, bail};
-use nftables::schema::{NfListObject, NfObject};
-use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
@@ -65,87 +62,12 @@ pub async fn table_present() -> anyhow::Result<bool> {
     Ok(Channel::open()?.table_present(TABLE)?)
 }
 
-/// Packets and octets counted by the elements of our table, by the place in the file (`labgate.toml:36`).
+/// What nft lists, by the words of its command line.
 ///
 /// # Errors
-/// Where the kernel cannot be asked.
-pub async fn counters() -> anyhow::Result<HashMap<String, (u64, u64)>> {
-    let mut by_place: HashMap<String, (u64, u64)> = HashMap::new();
-    let mut channel = Channel::open()?;
-    for set in channel.set_names(TABLE)? {
-        // Where a forward ends is counted once more than where it begins.
-        if set.starts_with("forward_targets") {
-            continue;
-        }
-        for element in channel.elements(TABLE, &set)? {
-            let (Some(counter), Some(place)) = (element.counter, element.comment.as_deref().and_then(place)) else {
-                continue;
-            };
-            let sum = by_place.entry(place.to_owned()).or_default();
-            sum.0 += counter.packets;
-            sum.1 += counter.bytes;
-        }
-    }
-    Ok(by_place)
-}
-
-/// The place at the beginning of an element's comment: up to the line number.
-fn place(comment: &str) -> Option<&str> {
-    let mut from = 0;
-    while let Some(colon) = comment[from..].find(':') {
-        let digits = from + colon + 1;
-        let length = comment[digits..].bytes().take_while(u8::is_ascii_digit).count();
-        let end = digits + length;
-        if length > 0 && comment[end..].chars().next().is_none_or(|next| next == ' ') {
-            return Some(&comment[..end]);
-        }
-        from = digits;
-    }
-    None
-}
-
-/// A base chain of another table, which may refuse what ours accepts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ForeignChain {
-    /// Address family of its table.
-    pub family: String,
-    /// Its table.
-    pub table: String,
-    /// Its name.
-    pub name: String,
-    /// The hook it stands at.
-    pub hook: String,
-    /// Its priority there.
-    pub priority: i32,
-    /// Whether it refuses what none of its rules accepts.
-    pub drops: bool,
-}
-
-/// Base chains of other tables. An object that the schema does not know hides no other one.
-///
-/// # Errors
-/// Where nft cannot list.
-pub async fn foreign_base_chains() -> anyhow::Result<Vec<ForeignChain>> {
-    let listing: serde_json::Value = serde_json::from_str(&run(&["-j", "list", "chains"], "").await?)?;
-    let objects = listing.get("nftables").and_then(|list| list.as_array()).map_or(&[][..], |list| list);
-    Ok(objects.iter().filter_map(foreign_base_chain).collect())
-}
-
-fn foreign_base_chain(object: &serde_json::Value) -> Option<ForeignChain> {
-    let NfObject::ListObject(NfListObject::Chain(chain)) = NfObject::deserialize(object).ok()? else { return None };
-    let word = |value: serde_json::Value| value.as_str().map(str::to_owned);
-    let family = word(serde_json::to_value(chain.family).ok()?)?;
-    if chain.table == TABLE && family == "inet" {
-        return None;
-    }
-    Some(ForeignChain {
-        family,
-        table: chain.table.into_owned(),
-        name: chain.name.into_owned(),
-        hook: word(serde_json::to_value(chain.hook?).ok()?)?,
-        priority: chain.prio.unwrap_or(0),
-        drops: matches!(chain.policy, Some(nftables::types::NfChainPolicy::Drop)),
-    })
+/// Where nft is not there or the kernel does not tell.
+pub async fn list(arguments: &[&str]) -> anyhow::Result<String> {
+    run(arguments, "").await
 }
 
 async fn run(arguments: &[&str], input: &str) -> anyhow::Result<String> {
@@ -198,21 +120,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_and_words() {
-        assert_eq!(place("labgate.toml:36 web -> db"), Some("labgate.toml:36"));
-        assert_eq!(place("a:b c.toml:7"), Some("a:b c.toml:7"));
-        assert_eq!(place("own source"), None);
+    fn a_refusal_is_headed_by_the_place() {
         let said = "/dev/stdin:9:3-9: Error: Could not process rule: No such file\n 1 . 2 comment \"labgate.toml:9 a -> b\",\n ^^^^\n";
         assert!(words(said).starts_with("nft refuses `labgate.toml:9 a -> b`:\n/dev/stdin"));
         assert_eq!(words(""), "nft failed without a word");
-    }
-
-    #[test]
-    fn foreign_chains_are_read_object_by_object() {
-        let chain = |table: &str, hook: &str| serde_json::json!({"chain": {"family": "inet", "table": table, "name": "x", "handle": 1, "type": "filter", "hook": hook, "prio": 0, "policy": "drop"}});
-        let found = foreign_base_chain(&chain("docker", "forward")).unwrap();
-        assert_eq!((&*found.table, &*found.hook, found.drops, &*found.family), ("docker", "forward", true, "inet"));
-        assert_eq!(foreign_base_chain(&chain("labgate", "forward")), None);
-        assert_eq!(foreign_base_chain(&serde_json::json!({"brand-new": {}})), None);
     }
 }

@@ -6,8 +6,10 @@ use std::io;
 use anyhow::Context as _;
 use nix::errno::Errno;
 
-use super::nfnetlink::{Channel, NLM_F_ACK, NLM_F_CREATE, attribute, nested, string};
-use super::nft_netlink::{DELSETELEM, NEWSETELEM, UDATA_COMMENT};
+use super::nfnetlink::{Channel, NLM_F_ACK, NLM_F_CREATE, NLM_F_ECHO, attribute, nested, string};
+use super::nft_netlink::{
+    DELSETELEM, DumpedElement, NEWSETELEM, NFTA_SET_ELEM_EXPR, UDATA_COMMENT, counter_expression,
+};
 use crate::firewall::{
     CUT, CUT_IPV6, Counter, Counters, Data, Element, ElementChange, TABLE, connection, plain_comment, wire_data,
     wire_lower, wire_upper,
@@ -30,14 +32,6 @@ const NF_ACCEPT: u32 = 1;
 /// How many changes go into one transaction: the socket's buffer holds no more than some thousands.
 const AT_ONCE: usize = 500;
 
-/// Changes elements of our table in one transaction (one for each 500 changes, in order).
-///
-/// # Errors
-/// What the kernel says; then this transaction changed nothing.
-pub async fn change(changes: &[ElementChange]) -> anyhow::Result<()> {
-    Elements::open()?.change(changes)
-}
-
 /// An open way to our sets, to be kept for many changes.
 pub struct Elements(Channel);
 
@@ -50,18 +44,23 @@ impl Elements {
         Ok(Elements(Channel::open().context("cannot talk to nftables")?))
     }
 
-    /// Changes elements of our table. An element to remove that is gone already, and one to add that is there already, are as wished.
+    /// Changes elements of our table in one transaction (one for each 500 changes, in order), and tells what those that went had counted. An
+    /// element to remove that is gone already, and one to add that is there already, are as wished.
     ///
     /// # Errors
     /// What the kernel says; then nothing of this transaction changed.
-    pub fn change(&mut self, changes: &[ElementChange]) -> anyhow::Result<()> {
+    pub fn change(&mut self, changes: &[ElementChange]) -> anyhow::Result<Counters> {
+        let mut last = Counters::new();
         for part in changes.chunks(AT_ONCE) {
-            self.change_at_once(part)?;
+            for (set, element) in self.change_at_once(part)? {
+                let by_key = last.entry(set.into()).or_default();
+                by_key.extend(element.counter.map(|counter| (element.key.into_boxed_slice(), counter)));
+            }
         }
-        Ok(())
+        Ok(last)
     }
 
-    fn change_at_once(&mut self, changes: &[ElementChange]) -> anyhow::Result<()> {
+    fn change_at_once(&mut self, changes: &[ElementChange]) -> anyhow::Result<Vec<(String, DumpedElement)>> {
         let (mut done, mut in_the_way) = (HashSet::new(), HashSet::new());
         // One wrong element fails the whole batch, so it is sent again without those that are as wished already, and with the removal of
         // what stands in the way. Each round settles at least one element; a third one is for those that changed under our hands.
@@ -71,19 +70,19 @@ impl Elements {
             for (index, change) in changes.iter().enumerate().filter(|(index, _)| !done.contains(index)) {
                 if in_the_way.contains(&index) {
                     sent.push((index, false));
-                    messages.push((DELSETELEM, 0, encode(change, false)));
+                    messages.push((DELSETELEM, NLM_F_ECHO, encode(change, false)));
                 }
                 sent.push((index, change.add));
-                let (kind, flags) = if change.add { (NEWSETELEM, NLM_F_CREATE) } else { (DELSETELEM, 0) };
+                let (kind, flags) = if change.add { (NEWSETELEM, NLM_F_CREATE) } else { (DELSETELEM, NLM_F_ECHO) };
                 messages.push((kind, flags, encode(change, change.add)));
             }
             // Errors come unasked; one acknowledgement tells that the batch was read.
             if let Some((_, flags, _)) = messages.last_mut() {
                 *flags |= NLM_F_ACK;
             }
-            let errors = self.0.batch(messages).context("cannot change set elements")?;
+            let batch = self.0.batch(messages).context("cannot change set elements")?;
             let mut clean = true;
-            for ((index, add), error) in sent.into_iter().zip(errors) {
+            for ((index, add), error) in sent.into_iter().zip(batch.errors) {
                 let Some(error) = error else { continue };
                 clean = false;
                 match (add, errno(&error)) {
@@ -95,7 +94,7 @@ impl Elements {
                 }
             }
             if clean {
-                return Ok(());
+                return Ok(batch.removed);
             }
         }
         anyhow::bail!("set elements change under our hands")
@@ -110,27 +109,19 @@ impl Elements {
         for set in [CUT, CUT_IPV6] {
             let members = self.0.elements(TABLE, set)?.into_iter();
             cut.extend(members.filter_map(|member| {
-                Some(Element { key: connection(&member.key)?, data: Data::None, comment: "".into() })
+                let key = connection(&member.key)?;
+                Some(Element { key, data: Data::None, comment: "".into(), tally: None })
             }));
         }
         Ok(cut)
     }
 
-    /// Counters of all elements of our table, for [`crate::firewall::Ruleset::text_with`].
+    /// The elements of one of our sets with their counters.
     ///
     /// # Errors
-    /// What the kernel says.
-    pub fn counters(&mut self) -> anyhow::Result<Counters> {
-        let mut counters = Counters::new();
-        for set in self.0.set_names(TABLE)? {
-            let elements = self.0.elements(TABLE, &set)?;
-            let counted = elements.into_iter().filter_map(|element| {
-                let counter = element.counter.filter(|counter| *counter != Counter::default())?;
-                Some((element.key.into_boxed_slice(), counter))
-            });
-            counters.insert(set.into(), counted.collect());
-        }
-        Ok(counters)
+    /// What the kernel says; `NotFound` where there is no such set.
+    pub fn read(&mut self, set: &str) -> std::io::Result<Vec<DumpedElement>> {
+        self.0.elements(TABLE, set)
     }
 }
 
@@ -165,6 +156,9 @@ fn encode(change: &ElementChange, whole: bool) -> Vec<u8> {
                 });
             }
             attribute(body, ELEM_USERDATA, &user_data(&element.comment));
+            if change.counter != Counter::default() {
+                counter_expression(body, NFTA_SET_ELEM_EXPR, change.counter);
+            }
         });
     });
     octets

@@ -2,7 +2,9 @@
 
 use std::io::{self, ErrorKind};
 
-use super::nfnetlink::{Channel, Kind, attributes, find, string, text};
+use super::nfnetlink::{
+    Channel, Kind, NFGENMSG, NLMSG_ERROR, attribute, attributes, error_of, find, nested, string, text,
+};
 use crate::firewall::Counter;
 
 // linux/netfilter/nfnetlink.h
@@ -19,11 +21,12 @@ pub(super) const DELSETELEM: u8 = 14;
 const NFTA_TABLE_NAME: u16 = 1;
 const NFTA_SET_TABLE: u16 = 1;
 const NFTA_SET_NAME: u16 = 2;
+const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_SET_ELEM_KEY: u16 = 1;
 const NFTA_SET_ELEM_USERDATA: u16 = 6;
-const NFTA_SET_ELEM_EXPR: u16 = 7;
+pub(super) const NFTA_SET_ELEM_EXPR: u16 = 7;
 const NFTA_SET_ELEM_EXPRESSIONS: u16 = 11;
 const NFTA_DATA_VALUE: u16 = 1;
 const NFTA_EXPR_NAME: u16 = 1;
@@ -32,6 +35,8 @@ const NFTA_COUNTER_BYTES: u16 = 1;
 const NFTA_COUNTER_PACKETS: u16 = 2;
 /// Type of a comment in an element's user data (libnftnl's `NFTNL_UDATA_SET_ELEM_COMMENT`).
 pub(super) const UDATA_COMMENT: u8 = 0;
+
+const REMOVED: u16 = (NF_TABLES as u16) << 8 | DELSETELEM as u16;
 
 /// An element as a dump tells it.
 #[derive(Debug, Default)]
@@ -72,7 +77,7 @@ impl Channel {
         })
     }
 
-    /// Elements of a set or map.
+    /// Elements of a set or map, in the order in which the kernel has them.
     ///
     /// # Errors
     /// What the kernel says.
@@ -80,39 +85,59 @@ impl Channel {
         let mut body = Vec::new();
         string(&mut body, NFTA_SET_TABLE, table);
         string(&mut body, NFTA_SET_NAME, set);
-        let parts = self.dump(kind(GETSETELEM), &body, |octets| {
-            let list = find(octets, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
-            let elements = attributes(list).filter(|(kind, _)| *kind == NFTA_LIST_ELEM).map(|(_, body)| element(body));
-            Some(elements.collect::<Vec<_>>())
-        })?;
+        let parts = self.dump(kind(GETSETELEM), &body, |octets| Some(listed_elements(octets).collect::<Vec<_>>()))?;
         Ok(parts.into_iter().flatten().collect())
     }
 
-    /// Sends messages as one transaction. `Ok` holds, by message, the error the kernel gave; where any did, nothing changed.
+    /// Sends messages as one transaction. `Ok` holds, by message, the error the kernel gave; where any did, nothing changed. Elements whose
+    /// removal was sent with [`NLM_F_ECHO`](super::nfnetlink::NLM_F_ECHO) come back with their set as they were at that moment.
     ///
     /// # Errors
     /// Where the kernel cannot be asked, or refuses the batch as a whole.
-    pub(super) fn batch(&mut self, messages: Vec<(u8, u16, Vec<u8>)>) -> io::Result<Vec<Option<io::Error>>> {
+    pub(super) fn batch(&mut self, messages: Vec<(u8, u16, Vec<u8>)>) -> io::Result<Batch> {
         let mark = |message| Kind { subsystem: 0, message, family: 0 };
         let begin = self.message(mark(BATCH_BEGIN), 0, NF_TABLES.into());
         let first = begin.sequence() + 1;
         let mut octets = begin.finish();
-        let mut errors: Vec<Option<io::Error>> = Vec::new();
+        let mut batch = Batch::default();
         for (message, flags, body) in messages {
             octets.extend(self.message(kind(message), flags, 0).with(&body).finish());
-            errors.push(None);
+            batch.errors.push(None);
         }
         octets.extend(self.message(mark(BATCH_END), 0, NF_TABLES.into()).finish());
         self.send(&octets)?;
         let mut whole = None;
-        self.acknowledgements(|sequence, error| {
-            match sequence.checked_sub(first).and_then(|index| errors.get_mut(index as usize)) {
-                Some(slot) => *slot = error,
-                None => whole = error.or(whole.take()),
+        self.receive(|header, body| match header.kind {
+            NLMSG_ERROR => {
+                let index = header.sequence.checked_sub(first);
+                match index.and_then(|index| batch.errors.get_mut(index as usize)) {
+                    Some(slot) => *slot = error_of(body),
+                    None => whole = error_of(body).or(whole.take()),
+                }
             }
+            REMOVED => {
+                let octets = body.get(NFGENMSG..).unwrap_or_default();
+                let set = find(octets, NFTA_SET_ELEM_LIST_SET).map(text).unwrap_or_default();
+                batch.removed.extend(listed_elements(octets).map(|element| (set.clone(), element)));
+            }
+            _ => {}
         })?;
-        whole.map_or(Ok(errors), Err)
+        whole.map_or(Ok(batch), Err)
     }
+}
+
+/// What the kernel says of a transaction.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// By message.
+    pub errors: Vec<Option<io::Error>>,
+    /// Elements that went, each with its set.
+    pub removed: Vec<(String, DumpedElement)>,
+}
+
+fn listed_elements(octets: &[u8]) -> impl Iterator<Item = DumpedElement> {
+    let list = find(octets, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
+    attributes(list).filter(|(kind, _)| *kind == NFTA_LIST_ELEM).map(|(_, body)| element(body))
 }
 
 fn kind(message: u8) -> Kind {
@@ -142,6 +167,17 @@ fn comment(mut octets: &[u8]) -> Option<String> {
         octets = &rest[usize::from(*length)..];
     }
     None
+}
+
+/// A counter as an element that comes carries it.
+pub(super) fn counter_expression(octets: &mut Vec<u8>, kind: u16, counter: Counter) {
+    nested(octets, kind, |expression| {
+        string(expression, NFTA_EXPR_NAME, "counter");
+        nested(expression, NFTA_EXPR_DATA, |data| {
+            attribute(data, NFTA_COUNTER_BYTES, &counter.bytes.to_be_bytes());
+            attribute(data, NFTA_COUNTER_PACKETS, &counter.packets.to_be_bytes());
+        });
+    });
 }
 
 fn counter(expression: &[u8]) -> Option<Counter> {

@@ -48,7 +48,7 @@ fn at_forward(random: &mut Random, home: &Home, places: &Places, port: u16) -> O
 fn at_rule(random: &mut Random, home: &Home, places: &Places, rule: &Rule, port: u16) -> Option<Aimed> {
     let (from, to) = (*random.pick(&rule.from), *random.pick(&rule.to));
     let named6 = [from, to].iter().any(|end| matches!(end, End::Cidr6(_)));
-    let named4 = [from, to].iter().any(|end| matches!(end, End::Cidr4(_) | End::Host(_)));
+    let named4 = [from, to].iter().any(|end| matches!(end, End::Cidr4(_) | End::Host(_) | End::Name(_)));
     let ipv6 = named6 || !named4 && random.chance(25);
     let source = at(random, home, places, from, ipv6)?;
     let destination = at(random, home, places, to, ipv6)?;
@@ -91,6 +91,7 @@ fn at(random: &mut Random, home: &Home, places: &Places, end: End, ipv6: bool) -
         End::Internet => pick(random, &places.on(home, Side::Internet, ipv6)),
         End::Router => pick(random, &places.on(home, Side::Router, ipv6)),
         End::Host(host) => home.around.hosts.get(host).map(IpAddr::V4),
+        End::Name(name) => pick(random, home.around.hosts.of_name(name)).map(IpAddr::V4),
         End::Cidr4(net) => pick(random, &within(net.into())),
         End::Cidr6(net) => pick(random, &within(net.into())),
     }

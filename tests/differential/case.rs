@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! # lease phone 192.168.1.130
+//! # lease www.example.net 198.51.100.80
 //! # uplink 203.0.113.5/24
 //! # packet eth1 192.168.1.130 > 8.8.8.8 tcp 20001 443 S
 //! ```
@@ -21,7 +22,7 @@ use super::packets::Packet;
 pub struct Case {
     /// The configuration, without the comments above.
     pub text: String,
-    /// Which host holds which lease.
+    /// Which host holds which lease, and which outside name has which addresses.
     pub leases: Vec<(String, Ipv4Addr)>,
     /// Addresses of the uplink, in the order in which they are given to it.
     pub uplink: Vec<Ipv4Net>,
@@ -44,7 +45,12 @@ impl Case {
         let reserved: Vec<_> = config.hosts.iter().map(|host| host.ip).collect();
         let lease = |name: &str| self.leases.iter().find(|(host, _)| host == name).map(|(_, address)| *address);
         let leased: Vec<_> = config.hosts.iter().map(|host| lease(&host.name)).collect();
-        let mut around = Surroundings { hosts: HostAddresses::new(&reserved, &leased), ..Surroundings::default() };
+        let addresses = |name: &str| -> Vec<Ipv4Addr> {
+            self.leases.iter().filter(|(host, _)| host == name).map(|(_, address)| *address).collect()
+        };
+        let names = config.outside_names.iter().map(|outside| addresses(outside.name.as_str()));
+        let hosts = HostAddresses::new(&reserved, &leased).with_names(names);
+        let mut around = Surroundings { hosts, ..Surroundings::default() };
         if policy.uplink.is_some() {
             around.uplink.clone_from(&self.uplink);
             around.routes6.push((Ipv6Net::default(), Side::Internet));

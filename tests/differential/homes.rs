@@ -37,6 +37,10 @@ const FOREIGN: [&str; 12] = [
     "::/0",
 ];
 
+/// Outside names that rules may name; each has some of these addresses.
+const OUTSIDE: [&str; 2] = ["www.example.net", "mirror.example.org"];
+const OUTSIDE_ADDRESSES: [[u8; 4]; 4] = [[8, 8, 8, 8], [203, 0, 113, 9], [198, 51, 100, 2], [192, 168, 1, 2]];
+
 const SERVICES: [&str; 16] = [
     "tcp/22",
     "tcp/443",
@@ -87,6 +91,10 @@ pub fn home(random: &mut Random) -> Case {
         }
     }
     let hosts = write_hosts(random, &mut case, &subnets, &routers);
+    for name in OUTSIDE {
+        let addresses = random.some(&OUTSIDE_ADDRESSES, 0, 3);
+        case.leases.extend(addresses.into_iter().map(|address| (name.to_owned(), address.into())));
+    }
     let mut ends = ends(random, &subnets, &routers, &hosts);
     let groups = write_groups(random, &mut case, &ends);
     ends.extend(groups);
@@ -175,6 +183,7 @@ fn ends(random: &mut Random, subnets: &[Ipv4Net], routers: &[Ipv4Addr], hosts: &
     }
     ends.extend(random.some(&FOREIGN, 2, 6).into_iter().map(str::to_owned));
     ends.push(random.pick(routers).to_string());
+    ends.extend(OUTSIDE.map(str::to_owned));
     ends.extend(["internet", "internet", "router", "router"].map(str::to_owned));
     ends
 }

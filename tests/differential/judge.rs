@@ -180,7 +180,8 @@ fn to_sender(packet: &Packet, observation: &Observation) -> bool {
     observation.at == packet.arrives && (observation.seen.destination == packet.source || unknown)
 }
 
-/// Whether the router itself answered a packet that reached it: a reset, an echo, "port unreachable", an advertisement.
+/// Whether the router itself answered a packet that reached it: a reset, an echo, "port unreachable", an advertisement. It goes to where the
+/// source is: an answer to the DHCP client is let in from anywhere, because a provider's server may have an address of an own network.
 fn is_answer(packet: &Packet, observation: &Observation) -> bool {
     let seen = &observation.seen;
     let report = seen.about.as_deref().is_some_and(|about| is_same(packet, about));
@@ -188,7 +189,8 @@ fn is_answer(packet: &Packet, observation: &Observation) -> bool {
         Content::Icmp { kind, .. } => report || matches!(kind, 0 | 14 | 129 | 136) && !is_error(seen.source, kind),
         content => is_reset(packet, observation) || content.reversed() == packet.content,
     };
-    to_sender(packet, observation) && back
+    let unknown = observation.at.is_none() && seen.destination.is_unspecified();
+    back && (seen.destination == packet.source || unknown)
 }
 
 /// Whether a kernel without any server must answer a packet that reached it.

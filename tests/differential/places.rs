@@ -27,13 +27,16 @@ impl Places {
         for network in &home.policy.networks {
             ipv4.extend([network.router, network.router, network.subnet.broadcast()]);
             ipv4.extend(network.subnet.hosts().filter(|address| *address != network.router).take(2));
-            ipv4.extend(network.subnet.hosts().filter(|address| *address != network.router).last());
+            ipv4.extend(network.subnet.hosts().rfind(|address| *address != network.router));
         }
         for net in &home.around.uplink {
             ipv4.extend([net.addr(), net.addr(), net.broadcast()]);
             ipv4.extend(net.hosts().last());
         }
         ipv4.extend(provider(&home.around.uplink));
+        for name in 0..home.config.outside_names.len() {
+            ipv4.extend(home.around.hosts.of_name(name));
+        }
         ipv4.extend((0..home.config.hosts.len()).filter_map(|host| home.around.hosts.get(host)));
         let mut ports = vec![22, 53, 67, 443];
         let firewall = &home.config.firewall;

@@ -4,10 +4,11 @@
 //! veth's queue is first in, first out: when a frame of ours that was sent after all others has gone to the router and back, whatever they
 //! caused has been seen.
 
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use labgate::desired;
 use labgate::linux::nft;
@@ -29,6 +30,7 @@ const CHUNK: usize = 24;
 /// Protocols whose delivery to the router itself is watched.
 const WATCHED: [u8; 6] = [1, 6, 17, 47, 50, 58];
 const FRAME: usize = 4096;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A packet to inject: its fragments, from their IP headers on.
 pub struct Injection {
@@ -54,6 +56,8 @@ pub struct Lab {
     delivered: Vec<(u8, bool, UdpSocket)>,
     send4: UdpSocket,
     send6: UdpSocket,
+    /// The number of the last sentinel.
+    sentinel: Cell<u32>,
 }
 
 struct Cable {
@@ -98,7 +102,9 @@ impl Lab {
         });
         let cables = numbers.into_iter().zip(far).zip(near);
         let cables = cables.map(|((number, far), near)| Cable { number, far, near }).collect();
-        Lab { _gateway: gateway, _wire: wire, cables, delivered, send4, send6 }
+        let lab = Lab { _gateway: gateway, _wire: wire, cables, delivered, send4, send6, sentinel: Cell::new(0) };
+        lab.await_links();
+        lab
     }
 
     /// Injects packets in their order; everything that came out until they were through.
@@ -134,31 +140,46 @@ impl Lab {
         }
     }
 
+    /// Waits until every cable carries frames both ways: a link takes its own time to come up.
+    fn await_links(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        for cable in &self.cables {
+            for (from, to) in [(&cable.near, &cable.far), (&cable.far, &cable.near)] {
+                to.set_read_timeout(Some(Duration::from_millis(20))).expect("a short limit of patience");
+                loop {
+                    let number = self.next_sentinel();
+                    from.send(&sentinel(cable.number, number)).expect("a sentinel leaves");
+                    if receive(to, number, |_| ()).is_ok() {
+                        break;
+                    }
+                    assert!(Instant::now() < deadline, "eth{} does not come up", cable.number);
+                }
+                to.set_read_timeout(Some(PATIENCE)).expect("a limit of patience");
+            }
+        }
+    }
+
+    fn next_sentinel(&self) -> u32 {
+        self.sentinel.set(self.sentinel.get() + 1);
+        self.sentinel.get()
+    }
+
     /// One round: a frame from every far end to the router, then one back, and all that came before it.
     fn sentinels(&self, observed: &mut Vec<Observation>) {
-        let mut buffer = [0; FRAME];
+        let number = self.next_sentinel();
         for cable in &self.cables {
-            let frame = [&mac(cable.number)[..], &[2, 0xff, 0, 0, 0, 1], &SENTINEL.to_be_bytes(), &[0; 46]].concat();
-            cable.far.send(&frame).expect("a sentinel leaves");
-            cable.near.recv(&mut buffer).expect("a sentinel comes to the router");
+            cable.far.send(&sentinel(cable.number, number)).expect("a sentinel leaves");
+            receive(&cable.near, number, |_| ()).expect("a sentinel comes to the router");
         }
         for cable in &self.cables {
-            let frame = [&[2, 0xff, 0, 0, 0, 1][..], &mac(cable.number), &SENTINEL.to_be_bytes(), &[0; 46]].concat();
-            cable.near.send(&frame).expect("a sentinel goes back");
+            cable.near.send(&sentinel(cable.number, number)).expect("a sentinel goes back");
         }
         for cable in &self.cables {
-            loop {
-                let length = cable.far.recv(&mut buffer).expect("a sentinel comes back");
-                let frame = &buffer[..length];
-                match u16::from_be_bytes([frame[12], frame[13]]) {
-                    SENTINEL => break,
-                    0x0800 | 0x86dd => {
-                        let seen = parse(&frame[14..]).map(|seen| Observation { at: Some(cable.number), seen });
-                        observed.extend(seen.filter(|observation| observation.seen.tag.is_some()));
-                    }
-                    _ => {}
-                }
-            }
+            let keep = |packet: &[u8]| {
+                let seen = parse(packet).filter(|seen| seen.tag.is_some());
+                observed.extend(seen.map(|seen| Observation { at: Some(cable.number), seen }));
+            };
+            receive(&cable.far, number, keep).expect("a sentinel comes back");
         }
     }
 
@@ -234,6 +255,24 @@ fn load(home: &Home) {
     }
 }
 
+fn sentinel(cable: usize, number: u32) -> Vec<u8> {
+    [&mac(cable)[..], &[2, 0xff, 0, 0, 0, 1], &SENTINEL.to_be_bytes(), &number.to_be_bytes(), &[0; 42]].concat()
+}
+
+/// Receives until a sentinel comes, and hands over the IP packets before it.
+fn receive(from: &UdpSocket, number: u32, mut keep: impl FnMut(&[u8])) -> std::io::Result<()> {
+    let mut buffer = [0; FRAME];
+    loop {
+        let length = from.recv(&mut buffer)?;
+        let (header, packet) = buffer[..length].split_at(14);
+        match u16::from_be_bytes([header[12], header[13]]) {
+            SENTINEL if packet[..4] == number.to_be_bytes() => return Ok(()),
+            0x0800 | 0x86dd => keep(packet),
+            _ => {}
+        }
+    }
+}
+
 /// The hardware address of the router on a cable.
 fn mac(number: usize) -> [u8; 6] {
     [2, 0, 0, 0, 0, number as u8]
@@ -246,7 +285,7 @@ fn frames(link: &str, kind: u16) -> UdpSocket {
     let mut addresses = nix::ifaddrs::getifaddrs().expect("the links here");
     let found = addresses.find(|address| address.interface_name == link && as_link(address).is_some());
     bind(socket.as_raw_fd(), as_link(&found.expect("the link")).expect("its address")).expect("bound to the link");
-    socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit of patience");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a limit of patience");
     UdpSocket::from(socket)
 }
 

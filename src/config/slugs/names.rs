@@ -112,8 +112,8 @@ pub(super) const SLUGS: &[Slug] = &[
         name: "wildcard-name",
         text: "A rule names every name below a domain at once. A rule follows the addresses of the names it mentions, and nobody can list all names of somebody else's domain. \
                Name each of them, or an address range.",
-        wrong: "[firewall]\nallow = [{ from = \"iot\", to = \"*.example.net\", port = \"https\" }]",
-        right: "[firewall]\nallow = [{ from = \"iot\", to = [\"updates.example.net\", \"time.example.net\"], port = \"https\" }]",
+        wrong: "[firewall]\ndeny = [{ from = \"iot\", to = \"*.example.net\", port = \"https\" }]",
+        right: "[firewall]\ndeny = [{ from = \"iot\", to = [\"updates.example.net\", \"time.example.net\"], port = \"https\" }]",
     },
     Slug {
         name: "own-record",

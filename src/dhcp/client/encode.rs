@@ -103,7 +103,7 @@ fn ask(who: &Identity, message: &mut Message) {
     options.insert(DhcpOption::ParameterRequestList(WANTED.to_vec()));
 }
 
-fn finish(message: &Message) -> Vec<u8> {
+pub(super) fn finish(message: &Message) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(SHORTEST);
     // Writing to memory fails only for options too long for their length octet, and none of ours is.
     let _ = message.encode(&mut Encoder::new(&mut bytes));

@@ -4,6 +4,7 @@
 //! After every `handle_…` call [`Client::poll_output`] until `None`, then wait for a message or for [`Client::poll_timeout`].
 
 mod encode;
+mod probe;
 mod reply;
 mod state;
 
@@ -16,6 +17,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{MacAddr, Now};
+pub use probe::{Offer, Probe};
 use reply::Reply;
 use state::{Exchange, Held, State};
 
@@ -80,11 +82,6 @@ pub enum Output {
     },
     /// There is no lease (any more).
     Deconfigure(Reason),
-}
-
-/// The server that offers an address in `bytes` to the client with the hardware address `mac`; `None` where this is no offer.
-pub fn server_of_offer(bytes: &[u8], mac: MacAddr) -> Option<Ipv4Addr> {
-    Reply::parse(bytes, mac).filter(|reply| reply.kind == reply::Kind::Offer)?.server
 }
 
 /// Why there is no lease.
