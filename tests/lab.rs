@@ -15,6 +15,8 @@ mod clients;
 mod counters;
 #[path = "lab/crash.rs"]
 mod crash;
+#[path = "lab/cut.rs"]
+mod cut;
 #[path = "lab/doctor.rs"]
 mod doctor;
 #[path = "lab/faults.rs"]
@@ -31,6 +33,8 @@ mod others;
 mod reach;
 #[path = "lab/revisions.rs"]
 mod revisions;
+#[path = "lab/refused.rs"]
+mod refused;
 #[path = "lab/uplink.rs"]
 mod uplink;
 #[path = "lab/verb.rs"]

@@ -94,6 +94,20 @@ fn the_kernel_lists_what_is_expected() {
 }
 
 #[test]
+fn a_kernel_without_a_log_gets_the_same_table_without_it() {
+    let config = configuration(&fs::read_to_string(folder().join("home.toml")).unwrap());
+    let ruleset = desired::ruleset(&Policy::compile(&config)).without_log();
+    let text = ruleset.text(&SetElements::default());
+    let Some(output) = common::in_namespace("nft -f - && nft list ruleset", &text) else { return };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let listed = String::from_utf8_lossy(&output.stdout);
+    let golden = fs::read_to_string(folder().join("home.nft")).unwrap();
+    let kept: Vec<&str> = golden.lines().filter(|line| !line.contains(" log group ")).collect();
+    let kept: Vec<&str> = kept.into_iter().filter(|line| !line.contains("meta pkttype")).collect();
+    assert_eq!(listed.lines().collect::<Vec<_>>(), kept);
+}
+
+#[test]
 fn the_closed_table_is_closed() {
     let home = configuration(&fs::read_to_string(folder().join("home.toml")).unwrap());
     for (name, config) in [("closed-without-a-file.nft", None), ("closed-home.nft", Some(&home))] {

@@ -10,9 +10,9 @@ use labgate::config::{self, Config};
 use labgate::desired;
 use labgate::desired::doctor::foreign::{Base, Hook};
 use labgate::firewall::{HostAddresses, Policy, Reading, SetElements, Usage};
-use labgate::linux::nfnetlink::DumpedElement;
 use labgate::linux::nft;
 use labgate::linux::nft_elements::Elements;
+use labgate::linux::nft_netlink::DumpedElement;
 use labgate::model::Now;
 
 const NOW: Now = Now { instant: Duration::from_secs(100), unix: 1_800_000_000 };

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::change::{self, Change, Outcome, Texts};
 use super::pending::{self, Caller};
 use super::pictures::Pictures;
-use super::{revisions, views};
+use super::{plan, revisions, views};
 use crate::desired::plan::Session;
 use crate::desired::revision::Seat;
 use crate::linux::history::How;
@@ -195,7 +195,7 @@ async fn answer(request: Request, caller: &Caller, pictures: &Arc<Pictures>) -> 
         Request::Explain { from, to, proto } => {
             views::explain(pictures, &from, &to, &proto).await.and_then(|view| document(&view))
         }
-        Request::Plan { .. } => document(&()),
+        Request::Plan { text, session } => plan::ask(pictures, text, session).await.and_then(|plan| document(&plan)),
         Request::Reload => document(&wish(pictures, caller, (How::Reload, Texts::File), None, false).await),
         Request::Apply { text, confirm_seconds, force } => {
             let texts = text.map_or(Texts::File, Texts::Main);

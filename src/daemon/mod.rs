@@ -7,9 +7,12 @@ pub mod dns;
 pub mod forwarder;
 pub mod uplink;
 pub mod control;
+mod cut;
 pub mod logging;
 
+mod plan;
 mod reconcile;
+mod refusals;
 mod usage;
 pub mod change;
 pub mod pending;

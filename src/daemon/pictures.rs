@@ -73,6 +73,8 @@ pub struct Pictures {
     pub config: watch::Sender<Arc<Config>>,
     /// All live leases. Writer: the DHCP task, through `daemon::dhcp`.
     pub bindings: watch::Sender<Bindings>,
+    /// Has seen the bindings of before the DHCP task began.
+    no_bindings: watch::Receiver<Bindings>,
     /// Interfaces of the kernel. Writer: the network task.
     pub links: watch::Sender<Arc<Links>>,
     /// What the uplink learned. Writer: the uplink task.
@@ -100,10 +102,12 @@ pub struct Pictures {
 impl Pictures {
     /// Empty pictures around a first configuration.
     pub fn new(paths: Paths, config: Arc<Config>) -> Self {
+        let bindings = watch::Sender::default();
         Pictures {
             paths,
             config: watch::Sender::new(config),
-            bindings: watch::Sender::default(),
+            no_bindings: bindings.subscribe(),
+            bindings,
             links: watch::Sender::default(),
             uplink: watch::Sender::default(),
             names: ArcSwap::default(),
@@ -116,6 +120,11 @@ impl Pictures {
             meter: tokio::sync::Mutex::default(),
             health: watch::Sender::default(),
         }
+    }
+
+    /// Whether the leases of before the start have been read: until then no binding means nothing.
+    pub fn leases_are_known(&self) -> bool {
+        self.no_bindings.has_changed().unwrap_or(false)
     }
 
     /// Changes the local names; readers see the old or the new ones, whole.

@@ -1,5 +1,6 @@
 //! From texts to a configuration that may run: everything here can refuse, and nothing has happened yet.
 
+use super::reconcile;
 use crate::config::{Config, Source};
 use crate::desired;
 use crate::dns;
@@ -55,7 +56,7 @@ pub async fn may_run(config: &Config, bindings: &Bindings, resolved: &Resolved, 
     if !force && let Some(lock_out) = desired::lock_out(config, &policy, &hosts) {
         return Err(lock_out.to_string());
     }
-    let text = desired::ruleset(&policy).text(&desired::elements(&policy, &hosts));
+    let text = reconcile::ruleset(&policy).await.text(&desired::elements(&policy, &hosts));
     let checked = nft::check(&text).await;
     checked.map_err(|error| format!("error: the kernel would refuse the firewall of this file: {error:#}"))
 }

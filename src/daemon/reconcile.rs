@@ -1,18 +1,23 @@
 //! The one task that changes nft: waits for any change, computes what should be, applies the difference, records it.
 //!
 //! A configuration change replaces the table, members included, in one transaction. A lease or an outside name that moves touches only set elements.
-//! Somebody may flush our table: the kernel is asked again at every nft event and every minute.
+//! Somebody may flush our table: the kernel is asked again at every nft event and every minute. After each change that may take a permission
+//! away, the connections that lost theirs are cut. An outside name that moves to other addresses takes nothing away from those that are open.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use super::cut::{self, Case, Law};
 use super::pictures::{Applied, Pictures};
 use crate::config::Config;
 use crate::desired;
 use crate::dns::outside::Resolved;
-use crate::firewall::{Counters, ElementChange, HostAddresses, Policy, SetElements};
+use crate::firewall::{Counters, Element, ElementChange, HostAddresses, Policy, Ruleset, SetElements};
 use crate::linux::nft_elements::Elements;
 use crate::linux::{clock, nft, nft_events};
 use crate::model::Bindings;
@@ -87,16 +92,27 @@ impl Wish {
     }
 }
 
+/// The table of a policy, as this kernel takes it.
+pub(super) async fn ruleset(policy: &Policy) -> Ruleset {
+    static LOGS: OnceCell<bool> = OnceCell::const_new();
+    // Where nft itself fails, the table will tell why.
+    let logs = *LOGS.get_or_init(async || nft::can_log().await.unwrap_or(true)).await;
+    let ruleset = desired::ruleset(policy);
+    if logs { ruleset } else { ruleset.without_log() }
+}
+
 /// What this task believes the kernel has.
 #[derive(Default)]
 struct Kernel {
-    policy: Option<(Arc<Config>, Policy)>,
+    policy: Option<(Arc<Config>, Arc<Policy>)>,
     bindings: Bindings,
     resolved: Arc<Resolved>,
-    hosts: HostAddresses,
+    hosts: Arc<HostAddresses>,
     elements: Arc<SetElements>,
     /// Kept open: a lease change is a matter of microseconds.
     channel: Option<Elements>,
+    /// Whether the open connections have been judged by this policy, or by the one before.
+    judged: bool,
 }
 
 impl Kernel {
@@ -105,17 +121,44 @@ impl Kernel {
         let applied = pictures.applied.borrow();
         let Some(config) = applied.config.clone() else { return Kernel::default() };
         Kernel {
-            hosts: desired::host_addresses(&config, &applied.bindings, &applied.resolved),
-            policy: Some((config.clone(), Policy::compile(&config))),
+            hosts: Arc::new(desired::host_addresses(&config, &applied.bindings, &applied.resolved)),
+            policy: Some((config.clone(), Arc::new(Policy::compile(&config)))),
             bindings: applied.bindings.clone(),
             resolved: applied.resolved.clone(),
             elements: applied.elements.clone(),
             channel: None,
+            judged: false,
         }
     }
 
-    /// Makes the kernel follow the wish by the smallest change.
+    /// Makes the kernel follow the wish, and judges the connections that were open at the start as soon as the leases are known.
+    ///
+    /// The first judgement is by the new policy alone: what was in effect before the start is not known for sure, the file may have changed
+    /// meanwhile. That is safe once the addresses of all hosts are known, for a connection that the standing policy refuses was allowed by
+    /// another one. Before that every host without a fixed address would lose its connections; so the first table cuts nothing.
     async fn follow(&mut self, pictures: &Pictures, wish: Wish) -> anyhow::Result<()> {
+        self.make_follow(pictures, wish).await?;
+        if !self.judged {
+            self.judge(pictures, None, None).await;
+        }
+        Ok(())
+    }
+
+    /// Cuts the connections that the standing policy refuses and the one before allowed; only those with an end at `moved`, where that is given.
+    async fn judge(&mut self, pictures: &Pictures, before: Option<Law>, moved: Option<HashSet<IpAddr>>) {
+        let Some(now) = self.law().filter(|_| pictures.leases_are_known()) else { return };
+        self.judged = true;
+        let links = pictures.links.borrow().clone();
+        cut::cut(Case { now, before, moved, links, bindings: self.bindings.clone() }).await;
+    }
+
+    fn law(&self) -> Option<Law> {
+        let (_, policy) = self.policy.as_ref()?;
+        Some(Law { policy: policy.clone(), hosts: self.hosts.clone() })
+    }
+
+    /// Makes the kernel follow the wish by the smallest change.
+    async fn make_follow(&mut self, pictures: &Pictures, wish: Wish) -> anyhow::Result<()> {
         let Some((_, policy)) = self.policy.as_ref().filter(|(now, _)| Arc::ptr_eq(now, &wish.config)) else {
             return self.replace(pictures, wish).await;
         };
@@ -140,12 +183,17 @@ impl Kernel {
         }
         drop(meter);
         tracing::debug!(changes = changes.len(), "set elements follow leases and names");
+        let before = self.law();
+        let moved = desired::flows::moved(&self.hosts, &hosts);
         (self.bindings, self.resolved) = (wish.bindings, wish.resolved);
-        (self.hosts, self.elements) = (hosts, Arc::new(elements));
+        (self.hosts, self.elements) = (Arc::new(hosts), Arc::new(elements));
         pictures.applied.send_modify(|applied| {
             (applied.elements, applied.bindings) = (self.elements.clone(), self.bindings.clone());
             applied.resolved = self.resolved.clone();
         });
+        if self.judged && !moved.is_empty() && desired::flows::may_refuse(&changes) {
+            self.judge(pictures, before, Some(moved)).await;
+        }
         Ok(())
     }
 
@@ -161,12 +209,18 @@ impl Kernel {
         changed
     }
 
+    /// The connections that the standing table keeps cut, to stay so in the next one. A table without them is better than none.
+    fn kept_cut() -> Vec<Element> {
+        let cut = Elements::open().and_then(|mut channel| channel.cut());
+        cut.inspect_err(|error| tracing::debug!("nothing is kept cut: {error:#}")).unwrap_or_default()
+    }
+
     async fn replace(&mut self, pictures: &Pictures, wish: Wish) -> anyhow::Result<()> {
-        let hosts = wish.hosts();
+        let hosts = Arc::new(wish.hosts());
         let Wish { config, bindings, resolved } = wish;
-        let policy = Policy::compile(&config);
+        let policy = Arc::new(Policy::compile(&config));
         let elements = Arc::new(desired::elements(&policy, &hosts));
-        let ruleset = desired::ruleset(&policy);
+        let ruleset = ruleset(&policy).await.keeping_cut(Self::kept_cut());
         let mut meter = pictures.meter.lock().await;
         let planned = meter.plan(&policy, &elements);
         let text = ruleset.text_with(&elements, &planned.counters());
@@ -177,17 +231,19 @@ impl Kernel {
         }
         meter.replaced(&policy, planned);
         drop(meter);
+        let before = self.law().filter(|_| self.judged);
+        (self.policy, self.hosts, self.elements) = (Some((config.clone(), policy)), hosts, elements.clone());
+        (self.bindings, self.resolved) = (bindings.clone(), resolved.clone());
+        self.judge(pictures, before, None).await;
         pictures.applied.send_replace(Applied {
-            config: Some(config.clone()),
+            config: Some(config),
             refused: None,
             replaced_unix: clock::now().unix,
-            elements: elements.clone(),
-            bindings: bindings.clone(),
-            resolved: resolved.clone(),
+            elements,
+            bindings,
+            resolved,
         });
         pictures.report("firewall", true, "the table inet labgate stands as the file says");
-        (self.policy, self.hosts, self.elements) = (Some((config, policy)), hosts, elements);
-        (self.bindings, self.resolved) = (bindings, resolved);
         Ok(())
     }
 

@@ -84,6 +84,7 @@ async fn live(paths: Paths) -> anyhow::Result<()> {
     let listener = control::listen(&pictures.paths.runtime)?;
 
     keep_running(&tasks, &token, &pictures, "firewall", reconcile::run);
+    keep_running(&tasks, &token, &pictures, "refusals", super::refusals::run);
     keep_running(&tasks, &token, &pictures, "counters", usage::run);
     keep_running(&tasks, &token, &pictures, "network", super::network::run);
     keep_running(&tasks, &token, &pictures, "uplink", super::uplink::run);

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::pictures::Pictures;
 use crate::firewall::{Counters, ElementChange, Policy, Reading, SetElements, Standing, Usage};
-use crate::linux::nfnetlink::DumpedElement;
 use crate::linux::nft_elements::Elements;
+use crate::linux::nft_netlink::DumpedElement;
 use crate::linux::{clock, usage_store};
 
 /// How often the counters are read: so much is lost when somebody removes the table.

@@ -61,7 +61,7 @@ pub fn closed_ruleset(config: Option<&Config>) -> String {
                 "type filter hook forward priority filter; policy drop;",
                 &forward,
             ),
-            refuse(),
+            refuse(false),
         ],
     };
     ruleset.text(&SetElements::default())

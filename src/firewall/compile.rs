@@ -9,6 +9,7 @@ use super::permissions::{self, EndKind, ICMPV6, Shape, TCP, range4};
 use super::policy::{Network, Policy, Uplink, Verdict};
 use super::ruleset::{Chain, Data, DataType, Element, Field, FieldType, Ruleset, Set};
 use super::tally::Tally;
+use super::tell;
 use super::text::quote;
 
 impl Policy {
@@ -19,11 +20,13 @@ impl Policy {
         let mut chains = input(self, &shapes);
         chains.extend(forward::chains(self, &shapes, nat));
         chains.extend(output(&shapes));
-        chains.push(refuse());
+        chains.extend(tell::chains());
+        chains.push(refuse(true));
         chains.extend(translate(self, nat));
         let mut sets = network_sets(self);
         sets.extend(self.sets.iter().cloned());
         sets.extend(nat.sets.iter().cloned());
+        sets.extend(tell::sets());
         Ruleset { sets, chains }
     }
 
@@ -138,6 +141,7 @@ fn input(policy: &Policy, shapes: &[Shape]) -> Vec<Chain> {
         "iifname \"lo\" accept".to_owned(),
         "ct state established,related accept".to_owned(),
         "ct state invalid counter drop".to_owned(),
+        tell::MIDSTREAM.to_owned(),
         format!("meta l4proto {ICMPV6} jump icmp_v6"),
     ];
     if policy.networks.iter().any(|network| network.dhcp) {
@@ -201,43 +205,44 @@ pub(super) fn icmp_v6(uplink: Option<&Uplink>) -> Vec<String> {
 fn spoofed(policy: &Policy) -> Vec<String> {
     vec![
         "iifname . ip saddr @sources return".to_owned(),
-        format!("meta nfproto ipv4 iifname @networks counter drop {}", comment("source of another network")),
+        format!("meta nfproto ipv4 iifname @networks counter goto forged {}", comment("source of another network")),
         format!("{} counter drop {}", own_source(policy, "=="), comment("own source from outside")),
-        format!("meta nfproto ipv6 fib saddr . iif oif missing counter drop {}", comment("no way back there")),
+        format!("meta nfproto ipv6 fib saddr . iif oif missing counter goto forged {}", comment("no way back there")),
     ]
 }
 
 /// The router's own packets are free but for what a rule denies it.
-fn output(shapes: &[Shape]) -> Option<Chain> {
+fn output(shapes: &[Shape]) -> Vec<Chain> {
     // The refusal of the other chains asks where a packet came from, and these came from nowhere.
-    let denials: Vec<String> = shapes
-        .iter()
-        .filter(|shape| shape.from == EndKind::Router && shape.verdict == Verdict::Deny)
-        .map(|shape| format!("{} reject with icmpx admin-prohibited", shape.lookup()))
-        .collect();
-    if denials.is_empty() {
-        return None;
-    }
-    let rules = ["oifname \"lo\" accept".to_owned(), "ct state established,related accept".to_owned()];
-    Some(Chain {
+    let denied = |shape: &&Shape| shape.from == EndKind::Router && shape.verdict == Verdict::Deny;
+    let denials: Vec<String> =
+        shapes.iter().filter(denied).map(|shape| format!("{} goto refuse_own", shape.lookup())).collect();
+    let refuse_own = (!denials.is_empty()).then(|| Chain {
+        name: "refuse_own".into(),
+        comment: "the router hears it at once too",
+        hook: None,
+        rules: vec!["jump tell".to_owned(), "counter reject with icmpx admin-prohibited".to_owned()],
+    });
+    let rules =
+        ["oifname \"lo\" accept", "ct state established,related accept", tell::OWN_MIDSTREAM].map(str::to_owned);
+    let output = Chain {
         name: "output".into(),
         comment: "from the router: free but for what is denied",
         hook: Some("type filter hook output priority filter; policy accept;"),
         rules: rules.into_iter().chain(denials).collect(),
-    })
+    };
+    [output].into_iter().chain(refuse_own).collect()
 }
 
-pub(super) fn refuse() -> Chain {
-    Chain {
-        name: "refuse".into(),
-        comment: "own networks hear it at once, others hear nothing",
-        hook: None,
-        rules: vec![
-            "iifname != @networks counter drop".to_owned(),
-            format!("meta l4proto {TCP} counter reject with tcp reset"),
-            "counter reject with icmpx admin-prohibited".to_owned(),
-        ],
+/// The end of what is not accepted.
+pub(super) fn refuse(told: bool) -> Chain {
+    let mut rules = vec!["iifname != @networks counter drop".to_owned()];
+    if told {
+        rules.push("jump tell".to_owned());
     }
+    rules.push(format!("meta l4proto {TCP} counter reject with tcp reset"));
+    rules.push("counter reject with icmpx admin-prohibited".to_owned());
+    Chain { name: "refuse".into(), comment: "own networks hear it at once, others hear nothing", hook: None, rules }
 }
 
 fn translate(policy: &Policy, nat: &NatSets) -> Vec<Chain> {

@@ -8,6 +8,7 @@ use super::nat::NatSets;
 use super::permissions::{EndKind, Shape};
 use super::policy::{Network, Policy, Verdict};
 use super::ruleset::Chain;
+use super::tell;
 use super::text::quote;
 
 const INVALID: &str = "ct state invalid counter drop";
@@ -78,7 +79,8 @@ fn chain_name(network: &Network) -> Cow<'static, str> {
 
 fn decide(through: &[Shape], nat: &NatSets) -> Chain {
     let of = |verdict| lookups(through, move |shape| !shape.ipv6 && shape.verdict == verdict);
-    let mut rules = of(Verdict::Deny);
+    let mut rules = vec![tell::MIDSTREAM.to_owned()];
+    rules.extend(of(Verdict::Deny));
     for name in ["forward_targets", "forward_targets_range"] {
         if nat.sets.iter().any(|set| &*set.name == name) {
             rules.push(format!("ct status dnat ip daddr . meta l4proto . th dport @{name} accept"));
@@ -95,7 +97,7 @@ fn decide_ipv6(through: &[Shape]) -> Chain {
     let denied = |shape: &Shape| shape.verdict == Verdict::Deny && (shape.ipv6 || names_no_family(shape));
     let opens = |shape: &Shape| shape.ipv6 && shape.verdict == Verdict::Allow;
     // A refusal is an answer, and an answer to a forged source would go to somebody who asked nothing.
-    let mut rules = vec!["jump spoofed".to_owned()];
+    let mut rules = vec!["jump spoofed".to_owned(), tell::MIDSTREAM.to_owned()];
     if through.iter().any(opens) {
         rules.extend(lookups(through, denied));
         rules.extend(lookups(through, opens));

@@ -18,6 +18,7 @@ mod ruleset;
 mod disjoint;
 mod permissions;
 mod nat;
+mod tell;
 mod compile;
 mod forward;
 mod wire;
@@ -55,8 +56,8 @@ pub use policy::{End, EndName, Forward, Host, Network, Origin, Policy, Rule, Upl
 pub use query::{Party, Query, QueryError};
 pub use review::review;
 pub use ruleset::{
-    Chain, Counter, Counters, Data, DataType, Element, ElementChange, Field, FieldType, Key, Ruleset, Set, SetElements,
-    TABLE,
+    CUT, CUT_IPV6, Chain, Counter, Counters, Data, DataType, Element, ElementChange, Field, FieldType, Key, LOG_GROUP,
+    Passing, Ruleset, Set, SetElements, TABLE,
 };
 pub use services::{ALL_PORTS, Piece, PortSet, Protocol, Services};
 pub use tally::{Owner, Tally};
@@ -66,4 +67,4 @@ pub use usage_hints::Used;
 pub(crate) use disjoint::disjoint;
 pub(crate) use ruleset::Members;
 pub(crate) use text::plain_comment;
-pub(crate) use wire::{data as wire_data, lower as wire_lower, upper as wire_upper};
+pub(crate) use wire::{connection, connection_end, data as wire_data, lower as wire_lower, upper as wire_upper};

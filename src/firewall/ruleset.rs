@@ -14,6 +14,14 @@ use crate::model::SharedMap;
 /// Family and name of the one table that is ours.
 pub const TABLE: &str = "labgate";
 
+/// NFLOG group by which the table tells the daemon of refused packets.
+pub const LOG_GROUP: u16 = 4711;
+
+/// Set of the TCP connections that were cut, in both directions as the filter sees their packets. IPv6 has one of its own.
+pub const CUT: &str = "cut";
+/// The same for IPv6.
+pub const CUT_IPV6: &str = "cut_ipv6";
+
 /// One table: sets and chains, made from the configuration alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ruleset {
@@ -51,6 +59,8 @@ pub struct Set {
     pub interval: bool,
     /// Whether each element counts.
     pub counter: bool,
+    /// Whether members leave by themselves, and how.
+    pub passing: Option<Passing>,
     /// Members that the configuration alone decides.
     pub fixed: Vec<Element>,
     /// Members with a [`Field::Host`], [`Field::Name`] or [`Data::Host`] in place of an address. In an interval set that has any, all members are here,
@@ -73,6 +83,7 @@ impl Set {
             data,
             interval: false,
             counter: false,
+            passing: None,
             fixed_keys: keys.iter().map(|element| element.key.clone()).collect(),
             fixed,
             following,
@@ -92,10 +103,15 @@ impl Set {
         Set { interval: true, fixed, following, ..Set::new(name, comment, key, data, Vec::new()) }
     }
 
+    /// A set that is filled while it stands.
+    pub(super) fn of_passing(name: &str, comment: &str, key: &[FieldType], passing: Passing) -> Set {
+        Set { passing: Some(passing), ..Set::new(name, comment, key, DataType::None, Vec::new()) }
+    }
+
     /// How many members there are, where that is known for good: such a set of single values can be a hash of fixed size, which the kernel
     /// looks up faster than one that grows.
     pub(super) fn size(&self) -> Option<usize> {
-        (!self.interval && self.following.is_empty()).then_some(self.fixed.len().max(1))
+        (!self.interval && self.following.is_empty() && self.passing.is_none()).then_some(self.fixed.len().max(1))
     }
 
     /// The same with a counter for each element.
@@ -109,6 +125,17 @@ impl Set {
         let shared = |field: &Field| matches!(field, Field::Ipv4(..) | Field::Name(_));
         self.following.iter().any(|element| element.key.iter().any(shared))
     }
+}
+
+/// How long members of a set stay, and how many there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passing {
+    /// Whether packets add them; else the daemon does.
+    pub by_packets: bool,
+    /// How many there may be.
+    pub at_most: u32,
+    /// How long one stays.
+    pub seconds: u32,
 }
 
 /// Type of one field of a key.

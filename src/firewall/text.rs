@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::ruleset::{
-    Chain, Counter, Counters, Data, DataType, Element, Field, FieldType, Ruleset, Set, SetElements, TABLE,
+    Chain, Counter, Counters, Data, DataType, Element, Field, FieldType, Passing, Ruleset, Set, SetElements, TABLE,
 };
 use super::wire;
 
@@ -49,6 +49,10 @@ fn write_set(text: &mut String, set: &Set, elements: &SetElements, counters: &Co
     }
     if set.interval {
         text.push_str("\t\tflags interval\n");
+    }
+    if let Some(Passing { by_packets, at_most, seconds }) = set.passing {
+        let flags = if by_packets { "dynamic,timeout" } else { "timeout" };
+        let _ = writeln!(text, "\t\tsize {at_most}\n\t\tflags {flags}\n\t\ttimeout {seconds}s");
     }
     if set.counter {
         text.push_str("\t\tcounter\n");

@@ -1,6 +1,9 @@
 //! Keys and data as the kernel's registers hold them: each field padded to four octets, numbers in network order.
 
-use super::ruleset::{Data, Field};
+use std::net::IpAddr;
+
+use super::ruleset::{Data, Field, Key};
+use crate::config::PortRange;
 
 /// Octets of an interface name in a key (`IFNAMSIZ`).
 const INTERFACE: usize = 16;
@@ -48,7 +51,50 @@ pub(crate) fn data(data: &Data) -> Option<Vec<u8>> {
     }
 }
 
+/// The key of a member of [`super::CUT`] or [`super::CUT_IPV6`], from its octets.
+pub(crate) fn connection(octets: &[u8]) -> Option<Key> {
+    let (source, destination) = octets.split_at_checked(octets.len() / 2)?;
+    let end = |octets: &[u8]| {
+        let (address, port) = octets.split_at_checked(octets.len().checked_sub(4)?)?;
+        let port = u16::from_be_bytes([port[0], port[1]]);
+        let address = match address.len() {
+            4 => IpAddr::from(<[u8; 4]>::try_from(address).ok()?),
+            _ => IpAddr::from(<[u8; 16]>::try_from(address).ok()?),
+        };
+        Some(connection_end(address, port))
+    };
+    Some([end(source)?, end(destination)?].concat().into())
+}
+
+/// One end of such a key.
+pub(crate) fn connection_end(address: IpAddr, port: u16) -> [Field; 2] {
+    let address = match address {
+        IpAddr::V4(address) => Field::Ipv4(address, address),
+        IpAddr::V6(address) => Field::Ipv6(address, address),
+    };
+    [address, Field::Ports(PortRange { first: port, last: port })]
+}
+
 fn port(octets: &mut Vec<u8>, number: u16) {
     octets.extend(number.to_be_bytes());
     octets.extend([0, 0]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_a_connection_is_read_back() {
+        for [from, to] in [["192.0.2.1", "198.51.100.7"], ["2001:db8::1", "2001:db8::2"]] {
+            let key: Key = [(from, 50_000), (to, 443)]
+                .map(|(address, port)| connection_end(address.parse().unwrap(), port))
+                .concat()
+                .into();
+            assert_eq!(connection(&lower(&key)), Some(key));
+        }
+        for length in 0..12 {
+            assert_eq!(connection(&vec![0; length]), None);
+        }
+    }
 }

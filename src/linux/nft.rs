@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use super::nfnetlink::Channel;
-use crate::firewall::TABLE;
+use crate::firewall::{LOG_GROUP, TABLE};
 
 /// Where `nft` is looked for, in this order: a service's search path may lack the folder of system programs.
 const PROGRAMS: [&str; 3] = ["nft", "/usr/sbin/nft", "/sbin/nft"];
@@ -26,6 +26,16 @@ pub async fn check(text: &str) -> anyhow::Result<()> {
 /// What nft or the kernel says, with the line of the person's file where it is known.
 pub async fn apply(text: &str) -> anyhow::Result<()> {
     run(&["-f", "-"], text).await.map(drop)
+}
+
+/// Whether the kernel hands packets to a listener that asks for them by their group (its module `nfnetlink_log`).
+///
+/// # Errors
+/// Where nft cannot be run at all.
+pub async fn can_log() -> anyhow::Result<bool> {
+    let log = format!("log group {LOG_GROUP}");
+    check("table inet labgate_probe { chain c { }\n}\n").await?;
+    Ok(check(&format!("table inet labgate_probe {{ chain c {{ {log}\n }}\n}}\n")).await.is_ok())
 }
 
 /// Removes our table; no error where there is none.

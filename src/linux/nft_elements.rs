@@ -6,12 +6,13 @@ use std::io;
 use anyhow::Context as _;
 use nix::errno::Errno;
 
-use super::nfnetlink::{
-    Channel, DELSETELEM, DumpedElement, NEWSETELEM, NFTA_SET_ELEM_EXPR, NLM_F_ACK, NLM_F_CREATE, NLM_F_ECHO,
-    UDATA_COMMENT, attribute, counter_expression, nested, string,
+use super::nfnetlink::{Channel, NLM_F_ACK, NLM_F_CREATE, NLM_F_ECHO, attribute, nested, string};
+use super::nft_netlink::{
+    DELSETELEM, DumpedElement, NEWSETELEM, NFTA_SET_ELEM_EXPR, UDATA_COMMENT, counter_expression,
 };
 use crate::firewall::{
-    Counter, Counters, Data, ElementChange, TABLE, plain_comment, wire_data, wire_lower, wire_upper,
+    CUT, CUT_IPV6, Counter, Counters, Data, Element, ElementChange, TABLE, connection, plain_comment, wire_data,
+    wire_lower, wire_upper,
 };
 
 // linux/netfilter/nf_tables.h
@@ -97,6 +98,22 @@ impl Elements {
             }
         }
         anyhow::bail!("set elements change under our hands")
+    }
+
+    /// The connections that are kept cut.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn cut(&mut self) -> anyhow::Result<Vec<Element>> {
+        let mut cut = Vec::new();
+        for set in [CUT, CUT_IPV6] {
+            let members = self.0.elements(TABLE, set)?.into_iter();
+            cut.extend(members.filter_map(|member| {
+                let key = connection(&member.key)?;
+                Some(Element { key, data: Data::None, comment: "".into(), tally: None })
+            }));
+        }
+        Ok(cut)
     }
 
     /// The elements of one of our sets with their counters.

@@ -1,6 +1,7 @@
 //! Floor 0: the words of the house. Plain values without behaviour of their own; every floor may use them, and they use only `std`.
 
 mod binding;
+mod flow;
 mod links;
 mod mac;
 mod name;
@@ -8,6 +9,7 @@ mod shared_map;
 mod time;
 
 pub use binding::{Binding, Bindings, ClientKey};
+pub use flow::{Flow, Ports, TCP, Tuple, UDP};
 pub use links::{Link, LinkKind, Links, Route};
 pub use mac::MacAddr;
 pub use name::{DomainName, NameError, is_ldh_label};

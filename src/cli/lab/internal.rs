@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::reach::Attempt;
-use super::{join, keeper, load, serve, transfer};
+use super::{hold, join, keeper, load, serve, transfer};
 
 /// `labgate lab internal …`.
 #[derive(Debug, Args)]
@@ -56,6 +57,8 @@ enum Role {
     Load { interface: String },
     /// Move bytes until told to stop
     Transfer { target: String },
+    /// Hold many TCP connections
+    HoldOpen,
 }
 
 #[derive(Debug, Subcommand)]
@@ -68,6 +71,10 @@ enum ServeWhat {
 
 /// Plays the role.
 pub fn run(args: InternalArgs) -> Result<()> {
+    // A thousand connections are more files than a process may have unasked.
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
     match args.role {
         Role::Keep { rootless } => keeper::enter(rootless),
         Role::Hold { rootless } => keeper::hold(rootless),
@@ -85,5 +92,6 @@ pub fn run(args: InternalArgs) -> Result<()> {
         }
         Role::Load { interface } => load::run(&interface),
         Role::Transfer { target } => transfer::run(&target),
+        Role::HoldOpen => hold::run(),
     }
 }

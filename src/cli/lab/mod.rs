@@ -4,6 +4,7 @@
 mod client;
 mod gateway;
 pub mod home;
+mod hold;
 mod host;
 mod internal;
 mod join;

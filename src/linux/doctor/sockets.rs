@@ -54,8 +54,8 @@ fn dump(transport: Transport, family: i32, state: u32) -> io::Result<Vec<(Holder
     let mut found = Vec::new();
     loop {
         let (octets, _) = socket.recv_from_full()?;
-        for (kind, _, body) in netlink_messages(&octets) {
-            match kind {
+        for (header, body) in netlink_messages(&octets) {
+            match header.kind {
                 NLMSG_DONE => return Ok(found),
                 NLMSG_ERROR => return error_of(body).map_or(Ok(found), Err),
                 _ => found.extend(read(transport, family, body)),

@@ -28,10 +28,9 @@ pub fn web(name: &str, port: u16) -> Result<()> {
 
 /// A TCP port that greets with its name and the peer's address and then echoes every byte.
 pub fn echo(name: &str, port: u16) -> Result<()> {
-    accept(port, name, |mut stream, words| {
-        stream.write_all(words.as_bytes())?;
-        let mut back = stream.try_clone()?;
-        io::copy(&mut stream, &mut back).map(drop)
+    accept(port, name, |stream, words| {
+        (&stream).write_all(words.as_bytes())?;
+        io::copy(&mut &stream, &mut &stream).map(drop)
     })
 }
 
