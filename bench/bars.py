@@ -235,11 +235,11 @@ def _whole():
     yield Bar("CPU at rest", "startup", "rest_cpu_percent", {"kind": "dns"}, at_most=0.1, unit="%", peers=False)
     yield Bar("`labgate check`, the 31-line file", "check", "check_ms", {"file": "the 31-line file"}, at_most=10,
               unit="ms")
-    for file in ("12 networks, 1,000 hosts, 10,000 rules, 500 expectations",):
-        yield Bar(f"`labgate check`, {file}", "check", "check_ms", {"file": file}, at_most=2000, unit="ms")
-        yield Bar("the same: memory", "check", "rss_kb", {"file": file}, at_most=200, unit="MB", scale=1 / MB)
-        yield Bar("`labgate plan` of it against its predecessor", "check", "plan_ms", {"file": file}, at_most=3000,
-                  unit="ms")
+    site = "12 networks, 1,000 hosts, 10,000 rules, 500 expectations"
+    yield Bar(f"`labgate check`, {site}", "check", "check_ms", {"file": site}, at_most=2000, unit="ms")
+    yield Bar("the same: memory", "check", "rss_kb", {"file": site}, at_most=200, unit="MB", scale=1 / MB)
+    yield Bar("`labgate plan` of it with 20 rules changed", "check", "plan_ms", {"file": f"plan: {site}"}, at_most=3000,
+              unit="ms")
     yield Bar("`labgate check`, 5,000 hosts and 10,000 rules", "check", "check_ms",
               {"file": "5,000 hosts and 10,000 rules"}, at_most=1000, unit="ms")
 
