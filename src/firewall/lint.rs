@@ -124,6 +124,7 @@ impl<'a> Lint<'a> {
         }
         let members: Vec<Set> = distinct.iter().map(|index| sets[*index]).collect();
         let (twice, _) = self.all.shared(&members);
+        self.all.forget_results();
         let mut named = 0;
         for index in distinct.iter().copied() {
             let covered = self.rule(index).origin == Origin::File && self.all.is_subset(sets[index], twice);

@@ -11,7 +11,7 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = |cell: fn(&Effect) -> usize| self.effects.iter().map(cell).max().unwrap_or(0);
         let subjects = width(|effect| effect.subject.chars().count()).clamp(14, 24);
-        let words = width(|effect| effect.words.chars().count()).clamp(20, 48);
+        let words = width(|effect| effect.words.chars().count()).clamp(20, 56);
         for effect in &self.effects {
             let sign = match effect.sign {
                 Sign::More => '+',

@@ -77,6 +77,11 @@ impl Default for Diagrams {
 }
 
 impl Diagrams {
+    /// Forgets which results are known already: worth the memory once other questions follow.
+    pub fn forget_results(&mut self) {
+        self.memo = HashMap::default();
+    }
+
     /// Points of either.
     pub fn union(&mut self, one: Set, other: Set) -> Set {
         self.apply(Operation::Union, one, other)

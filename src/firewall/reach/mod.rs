@@ -84,6 +84,7 @@ impl<'p> Reach<'p> {
         for forward in &policy.forwards {
             reach.add_forward(all, forward);
         }
+        all.forget_results();
         reach
     }
 
