@@ -8,8 +8,8 @@ use ipnet::Ipv4Net;
 use super::{Effect, Sign, Standing};
 use crate::firewall::End;
 use crate::firewall::reach::{
-    self, Diagrams, FAMILY, FROM_LOWER, FROM_SIDE, INTERNET, IPV4, IPV6, PUBLIC, ROUTER, Range, Reach, SERVICE, Set,
-    Space, TO_LOWER, TO_SIDE,
+    self, Diagrams, FAMILY, FROM_LOWER, FROM_SIDE, INTERNET, IPV4, IPV6, PUBLIC, PacketSet, ROUTER, Range, Reach,
+    SERVICE, Space, TO_LOWER, TO_SIDE,
 };
 
 /// So many flows are told one by one, in each direction.
@@ -62,7 +62,7 @@ struct Teller<'a> {
     all: &'a Diagrams,
     space: Space<'a>,
     sign: Sign,
-    set: Set,
+    set: PacketSet,
     /// Networks of the other standing: as a part of the internet their addresses mean nothing.
     elsewhere: Vec<Ipv4Net>,
 }
@@ -132,7 +132,7 @@ impl Teller<'_> {
     }
 
     /// Family and side, with the addresses there by what they reach.
-    fn sources(&self) -> Vec<(u64, u64, BTreeMap<Set, Addresses>)> {
+    fn sources(&self) -> Vec<(u64, u64, BTreeMap<PacketSet, Addresses>)> {
         let mut found = Vec::new();
         for (families, below) in self.all.ranges(self.set) {
             for family in families.0..=families.1.min(IPV6) {
@@ -145,7 +145,7 @@ impl Teller<'_> {
     }
 
     /// Side, addresses and services below a source.
-    fn targets(&self, below: Set) -> Vec<(u64, Addresses, Vec<Range>)> {
+    fn targets(&self, below: PacketSet) -> Vec<(u64, Addresses, Vec<Range>)> {
         let mut found = Vec::new();
         for (sides, below) in self.all.ranges(below) {
             for (services, mut to) in self.addresses(below) {
@@ -161,8 +161,8 @@ impl Teller<'_> {
     }
 
     /// Addresses by what is below them.
-    fn addresses(&self, set: Set) -> BTreeMap<Set, Addresses> {
-        let mut by_below: BTreeMap<Set, Addresses> = BTreeMap::new();
+    fn addresses(&self, set: PacketSet) -> BTreeMap<PacketSet, Addresses> {
+        let mut by_below: BTreeMap<PacketSet, Addresses> = BTreeMap::new();
         for (upper, below) in self.all.ranges(set) {
             for (lower, below) in self.all.ranges(below) {
                 by_below.entry(below).or_default().push((upper, lower));
