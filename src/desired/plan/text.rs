@@ -41,14 +41,3 @@ impl fmt::Display for Plan {
         Ok(())
     }
 }
-
-/// A span in words, by its two largest units: `5 h 12 m`.
-pub(super) fn span(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} m {} s", seconds % 60),
-        (0, _, _) => format!("{hours} h {minutes} m"),
-        _ => format!("{days} d {hours} h"),
-    }
-}
