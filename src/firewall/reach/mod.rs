@@ -5,6 +5,7 @@
 //! address. Answers to the DHCP client on the uplink are not counted as connections.
 
 mod diagram;
+mod forwards;
 mod space;
 mod witness;
 
@@ -15,10 +16,9 @@ pub use witness::{ANY_SERVICE, Why, Witness, services_words};
 use space::{Place, protocol_range};
 
 use super::evaluate::Families;
-use super::permissions::{ICMP, ICMPV6, UDP, number};
-use super::policy::{End, Forward, Rule, Verdict};
+use super::permissions::{ICMP, ICMPV6, UDP};
+use super::policy::{End, Rule, Verdict};
 use super::services::Services;
-use crate::config::PortRange;
 
 /// Fields of a point by name.
 pub const FAMILY: usize = 0;
@@ -81,75 +81,15 @@ impl<'p> Reach<'p> {
             not_the_router,
             allowed: all.union(direct, unruled),
         };
-        for forward in &policy.forwards {
-            reach.add_forward(all, forward);
-        }
+        reach.add_forwards(all);
         all.forget_results();
         reach
-    }
-
-    /// Whether a forward does anything, its set, and what it means for the public address.
-    fn add_forward(&mut self, all: &mut Diagrams, forward: &Forward) {
-        let space = &self.space;
-        let targets = space.places(End::Host(forward.host), IPV4);
-        if space.policy.uplink.is_none() || targets.is_empty() {
-            self.forwards.push(PacketSet::EMPTY);
-            return;
-        }
-        let clients = clients(space, forward);
-        let inner = forward.target_port.map_or(forward.ports, |port| PortRange { first: port, last: port });
-        let arriving = service_set(all, &transport_ranges(forward, inner));
-        let to = product(all, &targets, arriving);
-        let whole = with_source(all, IPV4, &clients, to);
-        // Inside one network no rule is asked.
-        let refused = all.difference(self.denied, self.unruled);
-        let open = all.difference(whole, refused);
-
-        // The public address: what the forward captures is no longer the router's own affair.
-        let outside = transport_ranges(forward, forward.ports);
-        let public: Place = [(ROUTER, ROUTER), (0, 0), (PUBLIC, PUBLIC)];
-        let leaving = service_set(all, &outside);
-        let to = product(all, &[public], leaving);
-        let captured = with_source(all, IPV4, &clients, to);
-        let passing = self.seen_from_outside(all, forward, open);
-        let from_outside = self.from_internet(all, open);
-        let allowed = all.difference(self.allowed, captured);
-        self.allowed = all.union_all(&[allowed, passing, from_outside]);
-        self.not_the_router = all.union(self.not_the_router, captured);
-        self.forwards.push(open);
     }
 
     /// The part of a set that comes from the internet.
     pub fn from_internet(&self, all: &mut Diagrams, set: PacketSet) -> PacketSet {
         let from_internet = side_set(all, INTERNET);
         all.intersection(set, from_internet)
-    }
-
-    /// The packets to the public address that become those of `open`.
-    fn seen_from_outside(&self, all: &mut Diagrams, forward: &Forward, open: PacketSet) -> PacketSet {
-        let mut found: Vec<(Vec<Range>, PacketSet)> = Vec::new();
-        let public = |services: &[Range]| -> Vec<([Range; 3], Range)> {
-            services.iter().map(|range| ([(ROUTER, ROUTER), (0, 0), (PUBLIC, PUBLIC)], *range)).collect()
-        };
-        for path in paths(all, open) {
-            let services: Vec<Range> = match forward.target_port {
-                None => vec![path[SERVICE]],
-                Some(_) => {
-                    let protocol = path[SERVICE].0 >> 16;
-                    transport_ranges(forward, forward.ports)
-                        .into_iter()
-                        .filter(|range| range.0 >> 16 == protocol)
-                        .collect()
-                }
-            };
-            for (place, service) in public(&services) {
-                let service = service_set(all, &[service]);
-                let to = product(all, &[place], service);
-                found.push((path[..TO_SIDE].to_vec(), to));
-            }
-        }
-        let boxes: Vec<(&[Range], PacketSet)> = found.iter().map(|(ranges, set)| (&ranges[..], *set)).collect();
-        all.build(&boxes)
     }
 
     /// What a question from some ends to others is about. The router is asked at its public address from the internet, at its gateway
@@ -262,26 +202,6 @@ fn free(all: &mut Diagrams, space: &Space<'_>) -> PacketSet {
         parts.push(between(all, space, family, &networks, &[End::Router], ping));
     }
     all.union_all(&parts)
-}
-
-/// Who may use a forward.
-fn clients(space: &Space<'_>, forward: &Forward) -> Vec<Place> {
-    let mut places: Vec<Place> = match forward.from.is_empty() {
-        true => space.places(End::Internet, IPV4),
-        false => forward.from.iter().flat_map(|net| space.places(End::Cidr4(*net), IPV4)).collect(),
-    };
-    places.retain(|place| place[0].0 == INTERNET);
-    let inside = space.policy.networks.iter().enumerate().filter(|(_, network)| network.internet);
-    places.extend(inside.flat_map(|(index, _)| space.places(End::Network(index), IPV4)));
-    places
-}
-
-fn transport_ranges(forward: &Forward, ports: PortRange) -> Vec<Range> {
-    let range = |transport| {
-        let base = u64::from(number(transport)) << 16;
-        (base | u64::from(ports.first), base | u64::from(ports.last))
-    };
-    forward.transports.iter().map(|transport| range(*transport)).collect()
 }
 
 fn service_set(all: &mut Diagrams, ranges: &[Range]) -> PacketSet {

@@ -74,7 +74,7 @@ impl Reach<'_> {
         if (point[TO_SIDE], point[TO_LOWER]) == (ROUTER, PUBLIC) {
             let forwards = &self.space.policy.forwards;
             return forwards.iter().position(|forward| {
-                super::transport_ranges(forward, forward.ports)
+                super::forwards::transport_ranges(forward, forward.ports)
                     .iter()
                     .any(|range| range.0 <= point[SERVICE] && point[SERVICE] <= range.1)
             });
