@@ -29,6 +29,8 @@ mod namespaces;
 mod names;
 #[path = "lab/others.rs"]
 mod others;
+#[path = "lab/plan.rs"]
+mod plan;
 #[path = "lab/reach.rs"]
 mod reach;
 #[path = "lab/revisions.rs"]

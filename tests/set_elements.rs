@@ -4,7 +4,7 @@
 mod common;
 
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use labgate::config::{self, Config};
 use labgate::desired;
@@ -122,31 +122,6 @@ async fn a_change_ends_where_a_replacement_does() {
     nft::delete_table().await.unwrap();
     nft::delete_table().await.unwrap();
     assert!(!nft::table_present().await.unwrap());
-}
-
-#[tokio::test(flavor = "current_thread")]
-async fn a_move_costs_microseconds() {
-    if !common::inside_namespace("a_move_costs_microseconds") {
-        return;
-    }
-    let config = configuration();
-    let policy = Policy::compile(&config);
-    let two = [20, 21].map(|octet| hosts(&config, Some([192, 168, 20, octet]), Some([192, 168, 1, 100])));
-    let members = [0, 1].map(|index| desired::elements(&policy, &two[index]));
-    nft::apply(&desired::ruleset(&policy).text(&members[0])).await.unwrap();
-    let mut channel = Elements::open().unwrap();
-    let mut micros: Vec<u128> = (0..200)
-        .map(|round| {
-            let (from, to) = (round % 2, (round + 1) % 2);
-            let start = Instant::now();
-            let wished = desired::elements_after(&policy, &members[from], &two[from], &two[to]);
-            channel.change(&SetElements::difference(&members[from], &wished)).unwrap();
-            start.elapsed().as_micros()
-        })
-        .collect();
-    micros.sort_unstable();
-    eprintln!("a host moves in {} µs at the median, {} µs at most", micros[100], micros[199]);
-    assert!(micros[100] < 5_000, "the median is {} µs", micros[100]);
 }
 
 /// What the rule in this line of the file has counted.

@@ -10,6 +10,7 @@ use super::{Common, ERROR, show};
 use crate::config::{self, Config, Transport, Upstream};
 use crate::daemon::control::{self, Request};
 use crate::daemon::{self, views};
+use crate::desired;
 use crate::desired::doctor::{self, Daemon, Facts, Finding, Look, Verdict};
 use crate::linux::netlink::Netlink;
 use crate::linux::{clock, config_files, doctor as look, history, resolv_conf, sysctl};
@@ -112,7 +113,7 @@ fn configuration(common: &Common) -> (Look<String>, Option<Config>) {
         Ok(sources) => sources,
         Err(error) => return (Err(error.to_string()), last_one(common)),
     };
-    let checked = config::check(&sources);
+    let checked = desired::check(&sources);
     match checked.config {
         Some(config) => (Ok(format!("{}: {}", common.config.display(), checked.report.summary())), Some(config)),
         None => {

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 
 use super::verbs::wait;
 use super::{Common, ERROR, apply, show};
+use crate::config;
 use crate::daemon::control::{self, Request};
 use crate::desired;
 use crate::desired::plan::{self, Plan, Standing};
@@ -62,15 +63,14 @@ fn without_daemon(common: &Common, file: Option<&Path>) -> anyhow::Result<Option
     let Some(revision) = opened.record.and_then(|record| opened.history.revision(record.running()).ok()) else {
         return Ok(None);
     };
-    let config = |sources: &[crate::config::Source]| {
-        let checked = desired::check(sources);
+    let judged = |checked: crate::config::Checked| {
         checked.config.ok_or_else(|| format!("{}\n{}", checked.report.render(false).trim(), checked.report.summary()))
     };
     let sources = match file {
         Some(file) => config_files::with_main(&common.config, apply::read(file)?.into_bytes())?,
         None => config_files::read(&common.config)?,
     };
-    let (old, new) = match (config(&revision.sources()), config(&sources)) {
+    let (old, new) = match (judged(config::check(&revision.sources())), judged(desired::check(&sources))) {
         (Ok(old), Ok(new)) => (old, new),
         (_, Err(problems)) | (Err(problems), _) => bail!("{problems}"),
     };

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::CommandFactory;
 use serde::de::DeserializeOwned;
 
-use super::show::{self, or_dash, span};
+use super::show::{self, or_dash};
 use super::{Cli, Common, ERROR};
 use crate::config;
 use crate::daemon::control::{self, Request};
@@ -17,7 +17,7 @@ use crate::desired;
 use crate::dns::outside::Resolved;
 use crate::firewall::{self, Explanation, Policy, Surroundings};
 use crate::linux::{clock, config_files, network, nft};
-use crate::model::Bindings;
+use crate::model::{Bindings, span_text};
 
 /// Exit code of `explain` for a denial.
 const DENIED: u8 = 3;
@@ -128,7 +128,7 @@ fn name_row(row: &views::NameRow) -> [String; 4] {
     let more = row.addresses.len() - addresses.len();
     addresses.extend((more > 0).then(|| format!("and {more} more")));
     let shown = if addresses.is_empty() { "-".to_owned() } else { addresses.join(", ") };
-    let answered = row.age_seconds.map_or("never".to_owned(), |age| format!("{} ago", span(age)));
+    let answered = row.age_seconds.map_or("never".to_owned(), |age| format!("{} ago", span_text(age)));
     [row.name.clone(), shown, answered, or_dash(row.failure.as_ref())]
 }
 
@@ -143,7 +143,7 @@ pub fn leases(common: &Common) -> Done {
                     row.network,
                     or_dash(row.mac),
                     row.how,
-                    row.remaining_seconds.map_or("for ever".to_owned(), span),
+                    row.remaining_seconds.map_or("for ever".to_owned(), span_text),
                 ]
             })
             .collect();
@@ -155,7 +155,8 @@ pub fn leases(common: &Common) -> Done {
 pub fn hosts(common: &Common) -> Done {
     if let Some(rows) = ask::<Vec<views::Device>>(common, Request::Hosts)? {
         let how = |row: &views::Device| {
-            let how = row.remaining_seconds.map_or(row.how.clone(), |seconds| format!("{} {}", row.how, span(seconds)));
+            let how =
+                row.remaining_seconds.map_or(row.how.clone(), |seconds| format!("{} {}", row.how, span_text(seconds)));
             row.note.as_ref().map_or(how.clone(), |note| format!("{how}, {note}"))
         };
         let rows: Vec<_> = rows

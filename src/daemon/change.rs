@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::logging;
 use super::pictures::Pictures;
 use super::prepare::{self, Loaded};
 use super::standing::{self, Entry, Install, Standing, Waiting};
+use super::{logging, plan};
 use crate::config::{Config, Source};
 use crate::desired;
 use crate::dns;
@@ -246,6 +246,7 @@ async fn take_effect(
         pictures.standing.send_replace(Arc::new(Standing { record, seen, ..before.clone() }));
         return Err(reason);
     }
+    plan::tell(pictures, old, revision);
     let waiting = after.waiting(&clock::moment());
     Ok(Outcome::Applied { revision, warnings: loaded.warnings, waiting, install: stand(pictures, after) })
 }

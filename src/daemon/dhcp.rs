@@ -21,7 +21,7 @@ use crate::desired::names;
 use crate::dhcp::message::LONGEST;
 use crate::dhcp::{Output, Received, Server};
 use crate::linux::clock;
-use crate::linux::lease_store::LeaseStore;
+use crate::linux::lease_store::{self, LeaseStore};
 use crate::model::{Bindings, Now};
 
 /// Datagrams handled before the other things of the task get their turn.
@@ -38,6 +38,22 @@ pub async fn run(pictures: Arc<Pictures>, token: CancellationToken) -> anyhow::R
     task.live(&token).await;
     task.end().await;
     Ok(())
+}
+
+/// Reads the leases before anything serves, where a host of the file follows its lease: the first table must know such hosts, or a start
+/// would take their permissions away until the task has read the leases. They count as known only then.
+pub fn foretell(pictures: &Pictures) {
+    let config = pictures.config.borrow().clone();
+    if config.hosts.iter().all(|host| host.ip.is_some()) {
+        return;
+    }
+    let server = Server::new(&config, lease_store::peek(&pictures.paths.state), 0, clock::now());
+    pictures.bindings.send_if_modified(|shown| {
+        for binding in server.bindings() {
+            shown.insert(binding.address, binding.clone());
+        }
+        false
+    });
 }
 
 struct Task {
@@ -293,5 +309,44 @@ async fn sleep_until(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::Paths;
+    use crate::firewall::testing::{config, host};
+    use crate::linux::lease_store::Row;
+    use crate::model::{Binding, ClientKey};
+
+    #[tokio::test]
+    async fn the_first_table_knows_where_hosts_were_without_calling_the_leases_known() {
+        let state = tempfile::tempdir().unwrap();
+        let mut config = config();
+        config.hosts = vec![host("phone", None)];
+        config.hosts[0].macs = vec!["02:00:00:00:00:07".parse().unwrap()];
+        config.networks[0].dhcp.as_mut().unwrap().pools =
+            vec!["192.168.1.100".parse().unwrap()..="192.168.1.249".parse().unwrap()];
+        let now = clock::now();
+        let lease = Binding {
+            address: "192.168.1.107".parse().unwrap(),
+            client: ClientKey::from_hardware(1, &[2, 0, 0, 0, 0, 7]),
+            mac: Some("02:00:00:00:00:07".parse().unwrap()),
+            network: "lan".into(),
+            host_name: None,
+            expires: None,
+            expires_unix: Some(now.unix + 3600),
+            acknowledged_unix: now.unix,
+        };
+        let store = LeaseStore::open(state.path(), now.unix).unwrap().store;
+        store.commit(vec![Row::Put(Arc::new(lease))]).await.unwrap().unwrap();
+        drop(store);
+        let paths = Paths { config: "labgate.toml".into(), state: state.path().into(), runtime: state.path().into() };
+        let pictures = Pictures::new(paths, Arc::new(config));
+        foretell(&pictures);
+        let known = pictures.bindings.borrow().clone();
+        assert!(known.get(&"192.168.1.107".parse().unwrap()).is_some(), "{} leases", known.len());
+        assert!(!pictures.leases_are_known());
     }
 }

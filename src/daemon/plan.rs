@@ -38,6 +38,26 @@ pub async fn ask(pictures: &Arc<Pictures>, text: Option<String>, session: Option
     Ok(plan)
 }
 
+/// Logs what a change that is in effect has changed. Nobody waits for that.
+pub(super) fn tell(pictures: &Arc<Pictures>, old: Arc<Config>, revision: u64) {
+    let case = Case {
+        old,
+        new: (**pictures.config.borrow()).clone(),
+        bindings: pictures.bindings.borrow().clone(),
+        resolved: pictures.resolved.borrow().clone(),
+        links: pictures.links.borrow().clone(),
+        session: None,
+    };
+    tokio::task::spawn_blocking(move || {
+        let (old, new) = (Side::new(&case.old, &case), Side::new(&case.new, &case));
+        let found = plan(&old.standing(), &new.standing(), &case.bindings, None, clock::now());
+        if !found.effects.is_empty() {
+            let told = Plan { effects: found.effects, ..Plan::default() };
+            tracing::info!("revision {revision} has changed:\n{}", told.to_string().trim_end());
+        }
+    });
+}
+
 /// Everything that is compared.
 struct Case {
     old: Arc<Config>,

@@ -76,6 +76,7 @@ async fn live(paths: Paths) -> anyhow::Result<()> {
     let token = CancellationToken::new();
     let tasks = TaskTracker::new();
 
+    super::dhcp::foretell(&pictures);
     *pictures.meter.lock().await = usage::open(&pictures);
     reconcile::first_pass(&pictures).await.context("the box could not be closed")?;
     // Read again now that they are watched: an edit between the two would be noticed by nobody.

@@ -2,7 +2,7 @@
 
 use super::describe::{describe_services, endpoints};
 use super::policy::{self, Origin, Verdict};
-use super::reach::{Diagrams, Point, Reach, Set, Why};
+use super::reach::{Diagrams, PacketSet, Point, Reach, Why};
 use super::services::Services;
 use crate::config::{Config, Expectation, Place, Remark, Severity};
 
@@ -133,7 +133,7 @@ impl Words<'_> {
     }
 
     /// Whether a set has a packet between the ends of `point`, whatever the service.
-    fn somewhere(&self, set: Set, point: &mut Point) -> bool {
+    fn somewhere(&self, set: PacketSet, point: &mut Point) -> bool {
         let ends = *point;
         self.all.pick(set, |field, _| vec![ends[field]]).is_some_and(|found| found[..7] == ends[..7])
     }

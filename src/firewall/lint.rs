@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::policy::{End, Origin, Rule, Verdict};
-use super::reach::{Diagrams, IPV4, Reach, Set};
+use super::reach::{Diagrams, IPV4, PacketSet, Reach};
 use crate::config::{Config, Endpoint, Place, Remark, Severity};
 
 /// For so many redundant rules the rule they lie inside is looked for; more are only told.
@@ -55,7 +55,7 @@ impl<'a> Lint<'a> {
     }
 
     /// What each rule says something of that is not beyond all rules. Tells of the rules that say nothing.
-    fn effective_rules(&mut self) -> Vec<Set> {
+    fn effective_rules(&mut self) -> Vec<PacketSet> {
         let mut effective = Vec::with_capacity(self.reach.rules.len());
         for (index, set) in self.reach.rules.iter().enumerate() {
             let set = self.all.difference(*set, self.reach.unruled);
@@ -84,7 +84,7 @@ impl<'a> Lint<'a> {
     }
 
     /// Rules that allow what others deny. Gives the sets of those that say something more.
-    fn shadowed(&mut self, sets: Vec<Set>) -> Vec<Set> {
+    fn shadowed(&mut self, sets: Vec<PacketSet>) -> Vec<PacketSet> {
         let refused = self.all.difference(self.reach.denied, self.reach.unruled);
         let mut left = sets.clone();
         for (index, set) in sets.iter().enumerate() {
@@ -93,7 +93,7 @@ impl<'a> Lint<'a> {
             if !file || set.is_empty() || !self.all.is_subset(*set, refused) {
                 continue;
             }
-            left[index] = Set::EMPTY;
+            left[index] = PacketSet::EMPTY;
             let denials = (0..sets.len()).filter(|other| self.rule(*other).verdict == Verdict::Deny);
             let mut denials: Vec<usize> = denials.collect();
             denials.retain(|other| !self.all.is_disjoint(*set, sets[*other]));
@@ -107,11 +107,11 @@ impl<'a> Lint<'a> {
     }
 
     /// Rules of one verdict that say nothing that others of it do not say.
-    fn inside_others(&mut self, verdict: Verdict, sets: &[Set]) {
+    fn inside_others(&mut self, verdict: Verdict, sets: &[PacketSet]) {
         let of = |lint: &Self, index: &usize| lint.rule(*index).verdict == verdict && !sets[*index].is_empty();
         let indexes: Vec<usize> = (0..sets.len()).filter(|index| of(self, index)).collect();
         // Equal rules: the first stays, the others are told.
-        let mut first: HashMap<Set, usize> = HashMap::new();
+        let mut first: HashMap<PacketSet, usize> = HashMap::new();
         let mut distinct = Vec::new();
         for index in indexes {
             match first.get(&sets[index]) {
@@ -122,8 +122,9 @@ impl<'a> Lint<'a> {
                 }
             }
         }
-        let members: Vec<Set> = distinct.iter().map(|index| sets[*index]).collect();
+        let members: Vec<PacketSet> = distinct.iter().map(|index| sets[*index]).collect();
         let (twice, _) = self.all.shared(&members);
+        self.all.forget_results();
         let mut named = 0;
         for index in distinct.iter().copied() {
             let covered = self.rule(index).origin == Origin::File && self.all.is_subset(sets[index], twice);
@@ -137,7 +138,7 @@ impl<'a> Lint<'a> {
     }
 
     /// The rule that a redundant one lies inside, or some of those that it lies inside together.
-    fn around(&mut self, index: usize, rules: &[usize], sets: &[Set]) -> Vec<usize> {
+    fn around(&mut self, index: usize, rules: &[usize], sets: &[PacketSet]) -> Vec<usize> {
         let set = sets[index];
         let whole = rules.iter().copied().find(|other| *other != index && self.all.is_subset(set, sets[*other]));
         match whole {

@@ -14,4 +14,4 @@ pub use links::{Link, LinkKind, Links, Route};
 pub use mac::MacAddr;
 pub use name::{DomainName, NameError, is_ldh_label};
 pub use shared_map::SharedMap;
-pub use time::{Now, UnixSeconds, utc_text};
+pub use time::{Now, UnixSeconds, span_text, utc_text};

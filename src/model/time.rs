@@ -37,9 +37,25 @@ pub fn utc_text(unix: UnixSeconds) -> String {
     format!("{year:04}-{month:02}-{day_of_month:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
+/// A span for people, by its two largest units: `5 h 12 m`.
+pub fn span_text(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} m {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {minutes} m"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::utc_text;
+    use super::{span_text, utc_text};
+
+    #[test]
+    fn spans_in_words() {
+        assert_eq!([9, 61, 18_720, 90_000].map(span_text), ["9 s", "1 m 1 s", "5 h 12 m", "1 d 1 h"]);
+    }
 
     #[test]
     fn the_calendar_is_right_around_leap_days_and_centuries() {

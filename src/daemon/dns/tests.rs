@@ -445,15 +445,17 @@ async fn strangers_are_not_answered_and_a_new_configuration_keeps_the_cache() {
         .pictures
         .config
         .send_modify(|config| Arc::make_mut(config).networks[0].address = "127.0.0.1/24".parse().unwrap());
-    let mut health = server.pictures.health.subscribe();
-    health.wait_for(|table| table.contains_key("dns")).await.unwrap();
     let port = server.port;
     tokio::task::spawn_blocking(move || {
         assert_eq!(answers(&ask(port, &question("www.example.net", RecordType::A, false))), ["A 192.0.2.1"]);
         let stranger = UdpSocket::bind("127.9.0.1:0").unwrap();
         stranger.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-        stranger.send_to(&question("www.example.net", RecordType::A, false), (Ipv4Addr::LOCALHOST, port)).unwrap();
-        assert!(stranger.recv(&mut [0; 512]).is_err());
+        // Until the listeners have heard of the new configuration, the stranger is none.
+        let answered = |_| {
+            stranger.send_to(&question("www.example.net", RecordType::A, false), (Ipv4Addr::LOCALHOST, port)).unwrap();
+            stranger.recv(&mut [0; 512]).is_ok()
+        };
+        assert!((0..10_000).map(answered).any(|answered| !answered), "strangers are answered");
     })
     .await
     .unwrap();

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use ipnet::Ipv4Net;
+
 use super::{Effect, Sign, Standing};
 use crate::firewall::End;
 use crate::firewall::reach::{
-    self, Diagrams, FAMILY, FROM_LOWER, FROM_SIDE, IPV6, PUBLIC, ROUTER, Range, Reach, SERVICE, Set, Space, TO_LOWER,
-    TO_SIDE,
+    self, Diagrams, FAMILY, FROM_LOWER, FROM_SIDE, INTERNET, IPV4, IPV6, PUBLIC, PacketSet, ROUTER, Range, Reach,
+    SERVICE, Space, TO_LOWER, TO_SIDE,
 };
 
 /// So many flows are told one by one, in each direction.
@@ -26,11 +28,32 @@ pub(super) fn effects(old: &Standing<'_>, new: &Standing<'_>) -> Vec<Effect> {
         Reach::new(&mut all, space).allowed
     };
     let (before, after) = (reach(old), reach(new));
-    let mut effects = Vec::new();
-    for (sign, standing, more, less) in [(Sign::Less, old, before, after), (Sign::More, new, after, before)] {
+    let mut told = Vec::new();
+    for (sign, standing, other, more, less) in
+        [(Sign::Less, old, new, before, after), (Sign::More, new, old, after, before)]
+    {
         let set = all.difference(more, less);
         let space = Space::new(standing.policy, Some(standing.hosts), standing.uplink, &mut names, &[]);
-        effects.extend(Teller { all: &all, space, sign, set }.tell());
+        let elsewhere = other.policy.networks.iter().map(|network| network.subnet).collect();
+        told.push(Teller { all: &all, space, sign, set, elsewhere }.tell());
+    }
+    // What goes and comes under the same names has only moved, as its host has.
+    let [gone, come] = &told[..] else { return Vec::new() };
+    let moved = |effect: &Effect, others: &[Effect]| others.iter().any(|other| other.words == effect.words);
+    let gone_for_good = gone.iter().filter(|effect| !moved(effect, come));
+    let new_ones = come.iter().filter(|effect| !moved(effect, gone));
+    let mut effects = capped(gone_for_good.cloned().collect());
+    effects.extend(capped(new_ones.cloned().collect()));
+    effects
+}
+
+/// The first effects, and how many more there are.
+fn capped(mut effects: Vec<Effect>) -> Vec<Effect> {
+    let more = effects.len().saturating_sub(TOLD);
+    effects.truncate(TOLD);
+    if let Some(last) = effects.last().filter(|_| more > 0) {
+        let words = format!("and {more} more such flows");
+        effects.push(Effect { words, note: String::new(), ..last.clone() });
     }
     effects
 }
@@ -39,7 +62,9 @@ struct Teller<'a> {
     all: &'a Diagrams,
     space: Space<'a>,
     sign: Sign,
-    set: Set,
+    set: PacketSet,
+    /// Networks of the other standing: as a part of the internet their addresses mean nothing.
+    elsewhere: Vec<Ipv4Net>,
 }
 
 /// Flows from one side to another that are alike.
@@ -56,16 +81,28 @@ struct Flow {
 impl Teller<'_> {
     fn tell(&self) -> Vec<Effect> {
         let mut flows = self.flows();
-        // What the router itself may send, and what stays in one network, is nobody's permission.
-        flows.retain(|flow| flow.from_side != ROUTER && flow.from_side != flow.to_side);
+        // What the router itself may send, and what stays in one network, is nobody's permission; the router serves nothing over IPv6.
+        flows.retain(|flow| {
+            let served = flow.to_side != ROUTER || flow.family == IPV4;
+            flow.from_side != ROUTER && flow.from_side != flow.to_side && served && !self.is_elsewhere(flow)
+        });
         flows.sort();
-        let mut effects: Vec<Effect> = flows.iter().take(TOLD).map(|flow| self.effect(flow)).collect();
+        let mut effects: Vec<Effect> = flows.iter().map(|flow| self.effect(flow)).collect();
         effects.dedup_by(|one, other| one.words == other.words);
-        if flows.len() > TOLD {
-            let words = format!("and {} more such flows", flows.len() - TOLD);
-            effects.push(Effect { subject: "reachability".to_owned(), sign: self.sign, words, note: String::new() });
-        }
         effects
+    }
+
+    /// Whether one end is a network of the other standing that is only a piece of the internet in this one.
+    fn is_elsewhere(&self, flow: &Flow) -> bool {
+        let ends = [(flow.from_side, &flow.from), (flow.to_side, &flow.to)];
+        let within = |range: &Range| {
+            let bounds = |net: &Ipv4Net| (u64::from(u32::from(net.network())), u64::from(u32::from(net.broadcast())));
+            self.elsewhere.iter().map(bounds).any(|(first, last)| first <= range.0 && range.1 <= last)
+        };
+        flow.family == IPV4
+            && ends
+                .iter()
+                .any(|(side, addresses)| *side == INTERNET && addresses.iter().all(|(_, lower)| within(lower)))
     }
 
     /// The set as flows, with alike sources together and then alike targets.
@@ -95,7 +132,7 @@ impl Teller<'_> {
     }
 
     /// Family and side, with the addresses there by what they reach.
-    fn sources(&self) -> Vec<(u64, u64, BTreeMap<Set, Addresses>)> {
+    fn sources(&self) -> Vec<(u64, u64, BTreeMap<PacketSet, Addresses>)> {
         let mut found = Vec::new();
         for (families, below) in self.all.ranges(self.set) {
             for family in families.0..=families.1.min(IPV6) {
@@ -108,7 +145,7 @@ impl Teller<'_> {
     }
 
     /// Side, addresses and services below a source.
-    fn targets(&self, below: Set) -> Vec<(u64, Addresses, Vec<Range>)> {
+    fn targets(&self, below: PacketSet) -> Vec<(u64, Addresses, Vec<Range>)> {
         let mut found = Vec::new();
         for (sides, below) in self.all.ranges(below) {
             for (services, mut to) in self.addresses(below) {
@@ -124,8 +161,8 @@ impl Teller<'_> {
     }
 
     /// Addresses by what is below them.
-    fn addresses(&self, set: Set) -> BTreeMap<Set, Addresses> {
-        let mut by_below: BTreeMap<Set, Addresses> = BTreeMap::new();
+    fn addresses(&self, set: PacketSet) -> BTreeMap<PacketSet, Addresses> {
+        let mut by_below: BTreeMap<PacketSet, Addresses> = BTreeMap::new();
         for (upper, below) in self.all.ranges(set) {
             for (lower, below) in self.all.ranges(below) {
                 by_below.entry(below).or_default().push((upper, lower));

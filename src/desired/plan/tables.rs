@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::{Effect, Sign, Standing};
 use crate::config::{Config, Host, Network, PortForward, PortRange, Transport};
-use crate::model::{Binding, Bindings, Now};
+use crate::model::{Binding, Bindings, Now, span_text};
 
 /// So many names are told one by one.
 const TOLD: usize = 20;
@@ -288,6 +288,6 @@ fn renewal(lease: &Binding, now: Now) -> String {
     let half = lease.acknowledged_unix + ends.saturating_sub(lease.acknowledged_unix) / 2;
     match half.saturating_sub(now.unix) {
         0 => "lease moves at its next renewal".to_owned(),
-        seconds => format!("lease moves at its next renewal (in {})", super::text::span(seconds)),
+        seconds => format!("lease moves at its next renewal (in {})", span_text(seconds)),
     }
 }

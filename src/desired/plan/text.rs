@@ -11,7 +11,7 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = |cell: fn(&Effect) -> usize| self.effects.iter().map(cell).max().unwrap_or(0);
         let subjects = width(|effect| effect.subject.chars().count()).clamp(14, 24);
-        let words = width(|effect| effect.words.chars().count()).clamp(20, 48);
+        let words = width(|effect| effect.words.chars().count()).clamp(20, 56);
         for effect in &self.effects {
             let sign = match effect.sign {
                 Sign::More => '+',
@@ -39,16 +39,5 @@ impl fmt::Display for Plan {
             writeln!(f, "\n{words}")?;
         }
         Ok(())
-    }
-}
-
-/// A span in words, by its two largest units: `5 h 12 m`.
-pub(super) fn span(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} m {} s", seconds % 60),
-        (0, _, _) => format!("{hours} h {minutes} m"),
-        _ => format!("{days} d {hours} h"),
     }
 }

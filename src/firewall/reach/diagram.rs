@@ -19,24 +19,24 @@ pub type Range = (u64, u64);
 
 /// A set of points, or of the values of the fields from one level on. It belongs to the [`Diagrams`] that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Set(u32);
+pub struct PacketSet(u32);
 
-impl Set {
+impl PacketSet {
     /// No point.
-    pub const EMPTY: Set = Set(0);
+    pub const EMPTY: PacketSet = PacketSet(0);
     /// Below the last field: whatever came here is in.
-    pub(super) const IN: Set = Set(1);
+    pub(super) const IN: PacketSet = PacketSet(1);
 
     /// Whether no point is in.
     pub fn is_empty(self) -> bool {
-        self == Set::EMPTY
+        self == PacketSet::EMPTY
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Edge {
     last: u64,
-    to: Set,
+    to: PacketSet,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +58,8 @@ enum Operation {
 pub struct Diagrams {
     nodes: Vec<Node>,
     edges: Vec<Edge>,
-    unique: HashTable<Set>,
-    memo: HashMap<(Operation, Set, Set), Set, FixedState>,
+    unique: HashTable<PacketSet>,
+    memo: HashMap<(Operation, PacketSet, PacketSet), PacketSet, FixedState>,
     hasher: FixedState,
 }
 
@@ -77,25 +77,30 @@ impl Default for Diagrams {
 }
 
 impl Diagrams {
+    /// Forgets which results are known already: worth the memory once other questions follow.
+    pub fn forget_results(&mut self) {
+        self.memo = HashMap::default();
+    }
+
     /// Points of either.
-    pub fn union(&mut self, one: Set, other: Set) -> Set {
+    pub fn union(&mut self, one: PacketSet, other: PacketSet) -> PacketSet {
         self.apply(Operation::Union, one, other)
     }
 
     /// Points of both.
-    pub fn intersection(&mut self, one: Set, other: Set) -> Set {
+    pub fn intersection(&mut self, one: PacketSet, other: PacketSet) -> PacketSet {
         self.apply(Operation::Intersection, one, other)
     }
 
     /// Points of `one` that are not in `other`.
-    pub fn difference(&mut self, one: Set, other: Set) -> Set {
+    pub fn difference(&mut self, one: PacketSet, other: PacketSet) -> PacketSet {
         self.apply(Operation::Difference, one, other)
     }
 
     /// Points of any. Halves are joined first, so that the work follows the size of the whole.
-    pub fn union_all(&mut self, sets: &[Set]) -> Set {
+    pub fn union_all(&mut self, sets: &[PacketSet]) -> PacketSet {
         match sets {
-            [] => Set::EMPTY,
+            [] => PacketSet::EMPTY,
             [one] => *one,
             many => {
                 let (left, right) = many.split_at(many.len() / 2);
@@ -106,10 +111,10 @@ impl Diagrams {
     }
 
     /// Points that more than one of `sets` has, and points of any.
-    pub fn shared(&mut self, sets: &[Set]) -> (Set, Set) {
+    pub fn shared(&mut self, sets: &[PacketSet]) -> (PacketSet, PacketSet) {
         match sets {
-            [] => (Set::EMPTY, Set::EMPTY),
-            [one] => (Set::EMPTY, *one),
+            [] => (PacketSet::EMPTY, PacketSet::EMPTY),
+            [one] => (PacketSet::EMPTY, *one),
             many => {
                 let (left, right) = many.split_at(many.len() / 2);
                 let ((twice, once), (twice_too, once_too)) = (self.shared(left), self.shared(right));
@@ -121,29 +126,29 @@ impl Diagrams {
     }
 
     /// Whether every point of `part` is in `whole`. Builds nothing.
-    pub fn is_subset(&mut self, part: Set, whole: Set) -> bool {
-        self.apply(Operation::Subset, part, whole) == Set::IN
+    pub fn is_subset(&mut self, part: PacketSet, whole: PacketSet) -> bool {
+        self.apply(Operation::Subset, part, whole) == PacketSet::IN
     }
 
     /// Whether no point is in both. Builds nothing.
-    pub fn is_disjoint(&mut self, one: Set, other: Set) -> bool {
-        self.apply(Operation::Disjoint, one, other) == Set::IN
+    pub fn is_disjoint(&mut self, one: PacketSet, other: PacketSet) -> bool {
+        self.apply(Operation::Disjoint, one, other) == PacketSet::IN
     }
 
     /// Whether `point` is in.
-    pub fn contains(&self, set: Set, point: &Point) -> bool {
-        point.iter().fold(set, |set, value| self.child(set, *value)) == Set::IN
+    pub fn contains(&self, set: PacketSet, point: &Point) -> bool {
+        point.iter().fold(set, |set, value| self.child(set, *value)) == PacketSet::IN
     }
 
     /// The set of the fields below, where this one has `value`.
-    fn child(&self, set: Set, value: u64) -> Set {
+    fn child(&self, set: PacketSet, value: u64) -> PacketSet {
         let edges = self.edges(set);
-        edges.get(edges.partition_point(|edge| edge.last < value)).map_or(Set::EMPTY, |edge| edge.to)
+        edges.get(edges.partition_point(|edge| edge.last < value)).map_or(PacketSet::EMPTY, |edge| edge.to)
     }
 
     /// A point of `set`, which must not be empty. Where one of the values that `prefer` names for a field is possible, the first of those
     /// is taken, else the lowest.
-    pub fn pick(&self, set: Set, prefer: impl Fn(usize, &Point) -> Vec<u64>) -> Option<Point> {
+    pub fn pick(&self, set: PacketSet, prefer: impl Fn(usize, &Point) -> Vec<u64>) -> Option<Point> {
         let (mut point, mut set) = ([0; FIELDS], set);
         for field in 0..FIELDS {
             let wished = prefer(field, &point).into_iter().find(|value| !self.child(set, *value).is_empty());
@@ -153,11 +158,11 @@ impl Diagrams {
             };
             set = self.child(set, point[field]);
         }
-        (set == Set::IN).then_some(point)
+        (set == PacketSet::IN).then_some(point)
     }
 
     /// Ranges of the first field of `set`, each with what is in below.
-    pub fn ranges(&self, set: Set) -> impl Iterator<Item = (Range, Set)> + '_ {
+    pub fn ranges(&self, set: PacketSet) -> impl Iterator<Item = (Range, PacketSet)> + '_ {
         let mut first = 0;
         let edges = self.edges(set).iter().map(move |edge| {
             let range = (first, edge.last);
@@ -168,10 +173,10 @@ impl Diagrams {
     }
 
     /// The union of `boxes`: each has a range for every field from one level on, as many as its neighbours, and the set below them.
-    pub fn build(&mut self, boxes: &[(&[Range], Set)]) -> Set {
-        let Some((ranges, _)) = boxes.first() else { return Set::EMPTY };
+    pub fn build(&mut self, boxes: &[(&[Range], PacketSet)]) -> PacketSet {
+        let Some((ranges, _)) = boxes.first() else { return PacketSet::EMPTY };
         if ranges.is_empty() {
-            let leaves: Vec<Set> = boxes.iter().map(|(_, leaf)| *leaf).collect();
+            let leaves: Vec<PacketSet> = boxes.iter().map(|(_, leaf)| *leaf).collect();
             return self.union_all(&leaves);
         }
         let mut starts: Vec<u64> = Vec::with_capacity(2 * boxes.len());
@@ -186,14 +191,14 @@ impl Diagrams {
         let (mut waiting, mut active) = (order.into_iter().peekable(), Vec::<usize>::new());
         let mut edges = Vec::with_capacity(starts.len() + 1);
         if let Some(first) = starts.first().and_then(|first| first.checked_sub(1)) {
-            edges.push(Edge { last: first, to: Set::EMPTY });
+            edges.push(Edge { last: first, to: PacketSet::EMPTY });
         }
         for (place, start) in starts.iter().enumerate() {
             active.retain(|index| boxes[*index].0[0].1 >= *start);
             while let Some(index) = waiting.next_if(|index| boxes[*index].0[0].0 <= *start) {
                 active.push(index);
             }
-            let below: Vec<(&[Range], Set)> =
+            let below: Vec<(&[Range], PacketSet)> =
                 active.iter().map(|index| (&boxes[*index].0[1..], boxes[*index].1)).collect();
             let last = starts.get(place + 1).map_or(u64::MAX, |next| next - 1);
             let to = self.build(&below);
@@ -202,26 +207,26 @@ impl Diagrams {
         self.node(&edges)
     }
 
-    fn edges(&self, set: Set) -> &[Edge] {
+    fn edges(&self, set: PacketSet) -> &[Edge] {
         let Node { start, len } = self.nodes[set.0 as usize];
         &self.edges[start as usize..(start + len) as usize]
     }
 
     /// The one node with these edges.
-    fn node(&mut self, edges: &[Edge]) -> Set {
+    fn node(&mut self, edges: &[Edge]) -> PacketSet {
         if edges.iter().all(|edge| edge.to.is_empty()) {
-            return Set::EMPTY;
+            return PacketSet::EMPTY;
         }
         let hash = self.hasher.hash_one(edges);
         let (nodes, arena) = (&self.nodes, &self.edges);
-        let of = |set: &Set| {
+        let of = |set: &PacketSet| {
             let Node { start, len } = nodes[set.0 as usize];
             &arena[start as usize..(start + len) as usize]
         };
         if let Some(found) = self.unique.find(hash, |set| of(set) == edges) {
             return *found;
         }
-        let (start, set) = (self.edges.len() as u32, Set(self.nodes.len() as u32));
+        let (start, set) = (self.edges.len() as u32, PacketSet(self.nodes.len() as u32));
         self.edges.extend_from_slice(edges);
         self.nodes.push(Node { start, len: edges.len() as u32 });
         let (nodes, arena, hasher) = (&self.nodes, &self.edges, &self.hasher);
@@ -232,19 +237,19 @@ impl Diagrams {
         set
     }
 
-    fn apply(&mut self, operation: Operation, one: Set, other: Set) -> Set {
+    fn apply(&mut self, operation: Operation, one: PacketSet, other: PacketSet) -> PacketSet {
         use Operation::{Difference, Disjoint, Intersection, Subset, Union};
         match operation {
             Union if one.is_empty() || one == other => return other,
             Union if other.is_empty() => return one,
-            Intersection if one.is_empty() || other.is_empty() => return Set::EMPTY,
+            Intersection if one.is_empty() || other.is_empty() => return PacketSet::EMPTY,
             Intersection if one == other => return one,
-            Difference if one.is_empty() || one == other => return Set::EMPTY,
+            Difference if one.is_empty() || one == other => return PacketSet::EMPTY,
             Difference if other.is_empty() => return one,
-            Subset if one.is_empty() || one == other => return Set::IN,
-            Subset if other.is_empty() => return Set::EMPTY,
-            Disjoint if one.is_empty() || other.is_empty() => return Set::IN,
-            Disjoint if one == other => return Set::EMPTY,
+            Subset if one.is_empty() || one == other => return PacketSet::IN,
+            Subset if other.is_empty() => return PacketSet::EMPTY,
+            Disjoint if one.is_empty() || other.is_empty() => return PacketSet::IN,
+            Disjoint if one == other => return PacketSet::EMPTY,
             _ => {}
         }
         let commutes = matches!(operation, Union | Intersection | Disjoint);
@@ -261,7 +266,7 @@ impl Diagrams {
     }
 
     /// Combines two nodes, edge by edge. Where a stretch of one decides alone, the edges of the other below it are skipped.
-    fn combine(&mut self, operation: Operation, one: Set, other: Set) -> Set {
+    fn combine(&mut self, operation: Operation, one: PacketSet, other: PacketSet) -> PacketSet {
         let mut walk = Walk::new(self, one, other);
         let mut edges = Vec::new();
         while let Some((a, b)) = walk.heads(self) {
@@ -272,7 +277,7 @@ impl Diagrams {
                 _ => None,
             };
             let last = lone.unwrap_or(a.last.min(b.last));
-            let to = if lone.is_some() { Set::EMPTY } else { self.apply(operation, a.to, b.to) };
+            let to = if lone.is_some() { PacketSet::EMPTY } else { self.apply(operation, a.to, b.to) };
             push(&mut edges, Edge { last, to });
             walk.pass(self, last);
         }
@@ -280,18 +285,18 @@ impl Diagrams {
     }
 
     /// Asks a question of two nodes, edge by edge, until one says no.
-    fn judge(&mut self, operation: Operation, one: Set, other: Set) -> Set {
+    fn judge(&mut self, operation: Operation, one: PacketSet, other: PacketSet) -> PacketSet {
         let mut walk = Walk::new(self, one, other);
         while let Some((a, b)) = walk.heads(self) {
             let last = match operation {
                 _ if a.to.is_empty() => a.last,
                 Operation::Disjoint if b.to.is_empty() => b.last,
-                _ if self.apply(operation, a.to, b.to) == Set::EMPTY => return Set::EMPTY,
+                _ if self.apply(operation, a.to, b.to) == PacketSet::EMPTY => return PacketSet::EMPTY,
                 _ => a.last.min(b.last),
             };
             walk.pass(self, last);
         }
-        Set::IN
+        PacketSet::IN
     }
 }
 
@@ -310,8 +315,8 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(diagrams: &Diagrams, one: Set, other: Set) -> Self {
-        let range = |set: Set| {
+    fn new(diagrams: &Diagrams, one: PacketSet, other: PacketSet) -> Self {
+        let range = |set: PacketSet| {
             let Node { start, len } = diagrams.nodes[set.0 as usize];
             start..start + len
         };
@@ -347,7 +352,7 @@ mod tests {
     /// A small universe: two fields that count from 0 to 5, the others fixed.
     const SIDE: u64 = 6;
 
-    fn build(diagrams: &mut Diagrams, boxes: &[(u64, u64, u64, u64)]) -> Set {
+    fn build(diagrams: &mut Diagrams, boxes: &[(u64, u64, u64, u64)]) -> PacketSet {
         let boxes: Vec<[Range; FIELDS]> = boxes
             .iter()
             .map(|(a, b, c, d)| {
@@ -357,7 +362,7 @@ mod tests {
                 ranges
             })
             .collect();
-        let boxes: Vec<(&[Range], Set)> = boxes.iter().map(|ranges| (&ranges[..], Set::IN)).collect();
+        let boxes: Vec<(&[Range], PacketSet)> = boxes.iter().map(|ranges| (&ranges[..], PacketSet::IN)).collect();
         diagrams.build(&boxes)
     }
 
@@ -396,7 +401,7 @@ mod tests {
             }
             // Equal sets are one node: these hold by number.
             prop_assert_eq!(all.union(only, both), sa);
-            prop_assert_eq!(all.intersection(only, sb), Set::EMPTY);
+            prop_assert_eq!(all.intersection(only, sb), PacketSet::EMPTY);
             prop_assert_eq!(all.union(sb, sa), union);
             let (bc, ab) = (all.union(sb, sc), all.union(sa, sb));
             prop_assert_eq!(all.union(sa, bc), all.union(ab, sc));
@@ -432,11 +437,11 @@ mod tests {
     fn the_ends_of_the_range_of_values_are_values_too() {
         let mut all = Diagrams::default();
         let whole = [(0, u64::MAX); FIELDS];
-        let set = all.build(&[(&whole, Set::IN)]);
+        let set = all.build(&[(&whole, PacketSet::IN)]);
         assert!(all.contains(set, &[0; FIELDS]) && all.contains(set, &[u64::MAX; FIELDS]));
         let mut upper = whole;
         upper[3] = (u64::MAX, u64::MAX);
-        let upper = all.build(&[(&upper, Set::IN)]);
+        let upper = all.build(&[(&upper, PacketSet::IN)]);
         let rest = all.difference(set, upper);
         assert!(!all.contains(rest, &[u64::MAX; FIELDS]) && all.contains(rest, &[u64::MAX - 1; FIELDS]));
         assert_eq!(all.union(rest, upper), set);

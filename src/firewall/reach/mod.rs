@@ -5,20 +5,20 @@
 //! address. Answers to the DHCP client on the uplink are not counted as connections.
 
 mod diagram;
+mod forwards;
 mod space;
 mod witness;
 
-pub use diagram::{Diagrams, Point, Range, Set};
+pub use diagram::{Diagrams, PacketSet, Point, Range};
 pub use space::{GATEWAY, INTERNET, IPV4, IPV6, LEASED, NAMED, PUBLIC, ROUTER, Space};
 pub use witness::{ANY_SERVICE, Why, Witness, services_words};
 
 use space::{Place, protocol_range};
 
 use super::evaluate::Families;
-use super::permissions::{ICMP, ICMPV6, UDP, number};
-use super::policy::{End, Forward, Rule, Verdict};
+use super::permissions::{ICMP, ICMPV6, UDP};
+use super::policy::{End, Rule, Verdict};
 use super::services::Services;
-use crate::config::PortRange;
 
 /// Fields of a point by name.
 pub const FAMILY: usize = 0;
@@ -42,28 +42,28 @@ pub struct Reach<'p> {
     /// Its places.
     pub space: Space<'p>,
     /// What each rule of [`Policy::rules`] says something of, whatever else is said.
-    pub rules: Vec<Set>,
+    pub rules: Vec<PacketSet>,
     /// What some rule denies.
-    pub denied: Set,
+    pub denied: PacketSet,
     /// What never meets a rule: traffic inside one network, DHCP, and what IPv6 cannot live without.
-    pub unruled: Set,
+    pub unruled: PacketSet,
     /// What passes without a rule of the file, unless one denies it: the router's own packets and pings of the router.
-    pub free: Set,
+    pub free: PacketSet,
     /// What each forward leads to its host, by forward, denials taken out; as it arrives there.
-    pub forwards: Vec<Set>,
+    pub forwards: Vec<PacketSet>,
     /// What is no connection to the router, though it goes there: what forwards take away from its public address, and the messages that
     /// IPv6 cannot live without.
-    pub not_the_router: Set,
+    pub not_the_router: PacketSet,
     /// What a question is answered with "allowed".
-    pub allowed: Set,
+    pub allowed: PacketSet,
 }
 
 impl<'p> Reach<'p> {
     /// Computes the sets of a policy.
     pub fn new(all: &mut Diagrams, space: Space<'p>) -> Self {
         let policy = space.policy;
-        let rules: Vec<Set> = policy.rules.iter().map(|rule| rule_set(all, &space, rule)).collect();
-        let of = |verdict: Verdict| -> Vec<Set> {
+        let rules: Vec<PacketSet> = policy.rules.iter().map(|rule| rule_set(all, &space, rule)).collect();
+        let of = |verdict: Verdict| -> Vec<PacketSet> {
             policy.rules.iter().zip(&rules).filter(|(rule, _)| rule.verdict == verdict).map(|(_, set)| *set).collect()
         };
         let denied = all.union_all(&of(Verdict::Deny));
@@ -81,79 +81,20 @@ impl<'p> Reach<'p> {
             not_the_router,
             allowed: all.union(direct, unruled),
         };
-        for forward in &policy.forwards {
-            reach.add_forward(all, forward);
-        }
+        reach.add_forwards(all);
+        all.forget_results();
         reach
     }
 
-    /// Whether a forward does anything, its set, and what it means for the public address.
-    fn add_forward(&mut self, all: &mut Diagrams, forward: &Forward) {
-        let space = &self.space;
-        let targets = space.places(End::Host(forward.host), IPV4);
-        if space.policy.uplink.is_none() || targets.is_empty() {
-            self.forwards.push(Set::EMPTY);
-            return;
-        }
-        let clients = clients(space, forward);
-        let inner = forward.target_port.map_or(forward.ports, |port| PortRange { first: port, last: port });
-        let arriving = service_set(all, &transport_ranges(forward, inner));
-        let to = product(all, &targets, arriving);
-        let whole = with_source(all, IPV4, &clients, to);
-        // Inside one network no rule is asked.
-        let refused = all.difference(self.denied, self.unruled);
-        let open = all.difference(whole, refused);
-
-        // The public address: what the forward captures is no longer the router's own affair.
-        let outside = transport_ranges(forward, forward.ports);
-        let public: Place = [(ROUTER, ROUTER), (0, 0), (PUBLIC, PUBLIC)];
-        let leaving = service_set(all, &outside);
-        let to = product(all, &[public], leaving);
-        let captured = with_source(all, IPV4, &clients, to);
-        let passing = self.seen_from_outside(all, forward, open);
-        let from_outside = self.from_internet(all, open);
-        let allowed = all.difference(self.allowed, captured);
-        self.allowed = all.union_all(&[allowed, passing, from_outside]);
-        self.not_the_router = all.union(self.not_the_router, captured);
-        self.forwards.push(open);
-    }
-
     /// The part of a set that comes from the internet.
-    pub fn from_internet(&self, all: &mut Diagrams, set: Set) -> Set {
+    pub fn from_internet(&self, all: &mut Diagrams, set: PacketSet) -> PacketSet {
         let from_internet = side_set(all, INTERNET);
         all.intersection(set, from_internet)
     }
 
-    /// The packets to the public address that become those of `open`.
-    fn seen_from_outside(&self, all: &mut Diagrams, forward: &Forward, open: Set) -> Set {
-        let mut found: Vec<(Vec<Range>, Set)> = Vec::new();
-        let public = |services: &[Range]| -> Vec<([Range; 3], Range)> {
-            services.iter().map(|range| ([(ROUTER, ROUTER), (0, 0), (PUBLIC, PUBLIC)], *range)).collect()
-        };
-        for path in paths(all, open) {
-            let services: Vec<Range> = match forward.target_port {
-                None => vec![path[SERVICE]],
-                Some(_) => {
-                    let protocol = path[SERVICE].0 >> 16;
-                    transport_ranges(forward, forward.ports)
-                        .into_iter()
-                        .filter(|range| range.0 >> 16 == protocol)
-                        .collect()
-                }
-            };
-            for (place, service) in public(&services) {
-                let service = service_set(all, &[service]);
-                let to = product(all, &[place], service);
-                found.push((path[..TO_SIDE].to_vec(), to));
-            }
-        }
-        let boxes: Vec<(&[Range], Set)> = found.iter().map(|(ranges, set)| (&ranges[..], *set)).collect();
-        all.build(&boxes)
-    }
-
     /// What a question from some ends to others is about. The router is asked at its public address from the internet, at its gateway
     /// address from elsewhere. Both families where `ipv6`, else IPv4 alone unless an end is an IPv6 address.
-    pub fn question(&self, all: &mut Diagrams, from: &[End], to: &[End], services: &Services, ipv6: bool) -> Set {
+    pub fn question(&self, all: &mut Diagrams, from: &[End], to: &[End], services: &Services, ipv6: bool) -> PacketSet {
         let mut parts = Vec::new();
         for family in [IPV4, IPV6] {
             let literal = from.iter().chain(to).any(|end| matches!(end, End::Cidr6(_)));
@@ -179,14 +120,14 @@ impl<'p> Reach<'p> {
 }
 
 /// What a rule says something of.
-fn rule_set(all: &mut Diagrams, space: &Space<'_>, rule: &Rule) -> Set {
-    let mut parts: Vec<(Vec<Range>, Set)> = Vec::new();
+fn rule_set(all: &mut Diagrams, space: &Space<'_>, rule: &Rule) -> PacketSet {
+    let mut parts: Vec<(Vec<Range>, PacketSet)> = Vec::new();
     for family in [IPV4, IPV6] {
         let one = service_set(all, &Space::services(&rule.services, family, false));
         let both = service_set(all, &Space::services(&rule.services, family, true));
         let targets: Vec<(End, Vec<Place>)> = rule.to.iter().map(|end| (*end, space.places(*end, family))).collect();
         for from in &rule.from {
-            let mut boxes: Vec<(&[Range], Set)> = Vec::new();
+            let mut boxes: Vec<(&[Range], PacketSet)> = Vec::new();
             for (to, places) in &targets {
                 let families = space.policy.families(rule.verdict, *from, *to);
                 if families.hold(family == IPV6) {
@@ -203,12 +144,12 @@ fn rule_set(all: &mut Diagrams, space: &Space<'_>, rule: &Rule) -> Set {
             }
         }
     }
-    let boxes: Vec<(&[Range], Set)> = parts.iter().map(|(ranges, set)| (&ranges[..], *set)).collect();
+    let boxes: Vec<(&[Range], PacketSet)> = parts.iter().map(|(ranges, set)| (&ranges[..], *set)).collect();
     all.build(&boxes)
 }
 
 /// What never meets a rule.
-fn unruled(all: &mut Diagrams, space: &Space<'_>) -> Set {
+fn unruled(all: &mut Diagrams, space: &Space<'_>) -> PacketSet {
     let mut parts = vec![ipv6_control(all, space)];
     let router = [End::Router];
     let everything = service_set(all, &[(0, protocol_range(255).1)]);
@@ -225,7 +166,7 @@ fn unruled(all: &mut Diagrams, space: &Space<'_>) -> Set {
 }
 
 /// Chain `icmp_v6`: neighbour discovery and errors from everywhere, multicast listeners from their link, advertisements of the uplink's router.
-fn ipv6_control(all: &mut Diagrams, space: &Space<'_>) -> Set {
+fn ipv6_control(all: &mut Diagrams, space: &Space<'_>) -> PacketSet {
     let types = |first: u64, last: u64| {
         let base = u64::from(ICMPV6) << 16;
         (base | first << 8, base | last << 8 | 0xff)
@@ -246,7 +187,7 @@ fn ipv6_control(all: &mut Diagrams, space: &Space<'_>) -> Set {
 }
 
 /// What passes unless a rule denies it.
-fn free(all: &mut Diagrams, space: &Space<'_>) -> Set {
+fn free(all: &mut Diagrams, space: &Space<'_>) -> PacketSet {
     let networks: Vec<End> = (0..space.policy.networks.len()).map(End::Network).collect();
     let everywhere: Vec<End> = networks.iter().copied().chain([End::Internet]).collect();
     let everything = service_set(all, &[(0, protocol_range(255).1)]);
@@ -263,62 +204,50 @@ fn free(all: &mut Diagrams, space: &Space<'_>) -> Set {
     all.union_all(&parts)
 }
 
-/// Who may use a forward.
-fn clients(space: &Space<'_>, forward: &Forward) -> Vec<Place> {
-    let mut places: Vec<Place> = match forward.from.is_empty() {
-        true => space.places(End::Internet, IPV4),
-        false => forward.from.iter().flat_map(|net| space.places(End::Cidr4(*net), IPV4)).collect(),
-    };
-    places.retain(|place| place[0].0 == INTERNET);
-    let inside = space.policy.networks.iter().enumerate().filter(|(_, network)| network.internet);
-    places.extend(inside.flat_map(|(index, _)| space.places(End::Network(index), IPV4)));
-    places
-}
-
-fn transport_ranges(forward: &Forward, ports: PortRange) -> Vec<Range> {
-    let range = |transport| {
-        let base = u64::from(number(transport)) << 16;
-        (base | u64::from(ports.first), base | u64::from(ports.last))
-    };
-    forward.transports.iter().map(|transport| range(*transport)).collect()
-}
-
-fn service_set(all: &mut Diagrams, ranges: &[Range]) -> Set {
-    let boxes: Vec<(&[Range], Set)> = ranges.iter().map(|range| (std::slice::from_ref(range), Set::IN)).collect();
+fn service_set(all: &mut Diagrams, ranges: &[Range]) -> PacketSet {
+    let boxes: Vec<(&[Range], PacketSet)> =
+        ranges.iter().map(|range| (std::slice::from_ref(range), PacketSet::IN)).collect();
     all.build(&boxes)
 }
 
 /// Places with what is in below each of them.
-fn product(all: &mut Diagrams, places: &[Place], below: Set) -> Set {
-    let boxes: Vec<(&[Range], Set)> = places.iter().map(|place| (&place[..], below)).collect();
+fn product(all: &mut Diagrams, places: &[Place], below: PacketSet) -> PacketSet {
+    let boxes: Vec<(&[Range], PacketSet)> = places.iter().map(|place| (&place[..], below)).collect();
     all.build(&boxes)
 }
 
-fn with_source(all: &mut Diagrams, family: u64, sources: &[Place], below: Set) -> Set {
+fn with_source(all: &mut Diagrams, family: u64, sources: &[Place], below: PacketSet) -> PacketSet {
     if below.is_empty() {
-        return Set::EMPTY;
+        return PacketSet::EMPTY;
     }
     let boxes: Vec<[Range; 4]> = sources.iter().map(|place| [(family, family), place[0], place[1], place[2]]).collect();
-    let boxes: Vec<(&[Range], Set)> = boxes.iter().map(|ranges| (&ranges[..], below)).collect();
+    let boxes: Vec<(&[Range], PacketSet)> = boxes.iter().map(|ranges| (&ranges[..], below)).collect();
     all.build(&boxes)
 }
 
-fn between(all: &mut Diagrams, space: &Space<'_>, family: u64, from: &[End], to: &[End], service: Set) -> Set {
+fn between(
+    all: &mut Diagrams,
+    space: &Space<'_>,
+    family: u64,
+    from: &[End],
+    to: &[End],
+    service: PacketSet,
+) -> PacketSet {
     let places = |ends: &[End]| -> Vec<Place> { ends.iter().flat_map(|end| space.places(*end, family)).collect() };
     let to = product(all, &places(to), service);
     with_source(all, family, &places(from), to)
 }
 
 /// Everything that comes from one side.
-fn side_set(all: &mut Diagrams, side: u64) -> Set {
+fn side_set(all: &mut Diagrams, side: u64) -> PacketSet {
     let mut ranges = [(0, u64::MAX); diagram::FIELDS];
     ranges[FROM_SIDE] = (side, side);
-    all.build(&[(&ranges, Set::IN)])
+    all.build(&[(&ranges, PacketSet::IN)])
 }
 
 /// The set as boxes, disjoint, one for each path through its diagram.
-pub fn paths(all: &Diagrams, set: Set) -> Vec<Vec<Range>> {
-    fn walk(all: &Diagrams, set: Set, path: &mut Vec<Range>, found: &mut Vec<Vec<Range>>) {
+pub fn paths(all: &Diagrams, set: PacketSet) -> Vec<Vec<Range>> {
+    fn walk(all: &Diagrams, set: PacketSet, path: &mut Vec<Range>, found: &mut Vec<Vec<Range>>) {
         if path.len() == diagram::FIELDS {
             found.push(path.clone());
             return;

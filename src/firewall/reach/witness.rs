@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{
-    FAMILY, FROM_LOWER, FROM_SIDE, FROM_UPPER, GATEWAY, INTERNET, IPV6, LEASED, NAMED, PUBLIC, Point, ROUTER, Range,
-    Reach, SERVICE, Set, Space, TO_LOWER, TO_SIDE, TO_UPPER,
+    FAMILY, FROM_LOWER, FROM_SIDE, FROM_UPPER, GATEWAY, INTERNET, IPV6, LEASED, NAMED, PUBLIC, PacketSet, Point,
+    ROUTER, Range, Reach, SERVICE, Space, TO_LOWER, TO_SIDE, TO_UPPER,
 };
 use crate::firewall::permissions::{ICMP, ICMPV6, TCP, UDP};
 use crate::firewall::policy::Verdict;
@@ -43,7 +43,7 @@ pub enum Why {
 
 impl Reach<'_> {
     /// A packet of `set`, one that a person would think of where there is such; `None` where the set is empty.
-    pub fn witness(&self, all: &Diagrams, set: Set) -> Option<Point> {
+    pub fn witness(&self, all: &Diagrams, set: PacketSet) -> Option<Point> {
         all.pick(set, |field, point| self.space.familiar(field, point))
     }
 
@@ -64,7 +64,7 @@ impl Reach<'_> {
     }
 
     fn rule_saying(&self, all: &Diagrams, point: &Point, verdict: Verdict) -> Option<usize> {
-        let says = |(index, set): &(usize, &Set)| {
+        let says = |(index, set): &(usize, &PacketSet)| {
             self.space.policy.rules[*index].verdict == verdict && all.contains(**set, point)
         };
         self.rules.iter().enumerate().find(says).map(|(index, _)| index)
@@ -74,7 +74,7 @@ impl Reach<'_> {
         if (point[TO_SIDE], point[TO_LOWER]) == (ROUTER, PUBLIC) {
             let forwards = &self.space.policy.forwards;
             return forwards.iter().position(|forward| {
-                super::transport_ranges(forward, forward.ports)
+                super::forwards::transport_ranges(forward, forward.ports)
                     .iter()
                     .any(|range| range.0 <= point[SERVICE] && point[SERVICE] <= range.1)
             });
