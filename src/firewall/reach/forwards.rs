@@ -33,8 +33,10 @@ impl Reach<'_> {
     fn add_group(&mut self, all: &mut Diagrams, group: &[usize]) {
         let policy = self.space.policy;
         let clients = clients(&self.space, &policy.forwards[group[0]]);
-        // Inside one network no rule is asked.
+        // Inside one network no rule is asked. Few denials touch a forward: only those are held against each of them.
         let refused = all.difference(self.denied, self.unruled);
+        let everything = self.led_to(all, group, &clients);
+        let refused = all.intersection(everything, refused);
         let (mut captured, mut open_ports) = (Vec::new(), Vec::new());
         let mut arrivals: Vec<(Place, PacketSet)> = Vec::new();
         let mut passing = Vec::new();
@@ -44,8 +46,7 @@ impl Reach<'_> {
             if targets.is_empty() {
                 continue;
             }
-            let inner = forward.target_port.map_or(forward.ports, |port| PortRange { first: port, last: port });
-            let service = service_set(all, &transport_ranges(forward, inner));
+            let service = inner_service(all, forward);
             let to = product(all, &targets, service);
             let whole = with_source(all, IPV4, &clients, to);
             let outside = transport_ranges(forward, forward.ports);
@@ -77,6 +78,25 @@ impl Reach<'_> {
         self.allowed = all.union_all(&passing);
         self.not_the_router = all.union(self.not_the_router, captured);
     }
+
+    /// What forwards for the same clients lead to their hosts, whatever is denied.
+    fn led_to(&self, all: &mut Diagrams, group: &[usize], clients: &[Place]) -> PacketSet {
+        let mut boxes: Vec<(Place, PacketSet)> = Vec::new();
+        for index in group {
+            let forward = &self.space.policy.forwards[*index];
+            let service = inner_service(all, forward);
+            boxes.extend(self.space.places(End::Host(forward.host), IPV4).into_iter().map(|place| (place, service)));
+        }
+        let boxes: Vec<(&[Range], PacketSet)> = boxes.iter().map(|(place, service)| (&place[..], *service)).collect();
+        let to = all.build(&boxes);
+        with_source(all, IPV4, clients, to)
+    }
+}
+
+/// The service as it arrives at the host.
+fn inner_service(all: &mut Diagrams, forward: &Forward) -> PacketSet {
+    let inner = forward.target_port.map_or(forward.ports, |port| PortRange { first: port, last: port });
+    service_set(all, &transport_ranges(forward, inner))
 }
 
 /// The packets to the public address that become those of `open`.
