@@ -174,7 +174,7 @@ fn a_second_dhcp_server_is_found_and_takes_nothing_from_us() {
     is_good(&lab);
     let dnsmasq = [
         "dnsmasq",
-        "--keep-in-foreground",
+        "--no-daemon", // and stay who you are: a user namespace has no group to change to
         "--port=0",
         "--conf-file=/dev/null",
         "--interface=eth0",
@@ -184,7 +184,6 @@ fn a_second_dhcp_server_is_found_and_takes_nothing_from_us() {
         "--dhcp-leasefile=/dev/null",
         "--no-ping",
         "--pid-file=",
-        "--user=",
     ];
     let running = Running::start(&lab, "rogue", &dnsmasq);
     only(&lab, "dhcp server lan", "192.168.1.66 offered 192.168.1.7", "switch DHCP off on 192.168.1.66");
@@ -198,7 +197,7 @@ fn who_holds_a_port_before_us_is_named() {
     let Some(mut lab) = small_lab() else { return };
     lab.gateway().expect("the gateway").terminate().expect("its end");
     assert_eq!(failed(&doctor(&lab)), ["daemon"], "without a gateway that is what is wrong");
-    let dnsmasq = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--pid-file=", "--user="];
+    let dnsmasq = ["dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--pid-file="];
     let dns = Running::start(&lab, "gateway", &dnsmasq);
     eventually("port 53 is told", 10, || failed(&doctor(&lab)).contains(&"port 53"));
     let document = doctor(&lab);

@@ -41,7 +41,7 @@ pub const SERVICE: usize = 7;
 pub struct Reach<'p> {
     /// Its places.
     pub space: Space<'p>,
-    /// What each rule of [`Policy::rules`] says something of, whatever else is said.
+    /// What each rule of `Policy::rules` says something of, whatever else is said.
     pub rules: Vec<PacketSet>,
     /// What some rule denies.
     pub denied: PacketSet,

@@ -1,6 +1,6 @@
 //! The chains of others. A packet has to pass every base chain at its hook, whoever made it, so one foreign chain may refuse what ours
-//! accepts. Each thing that the file permits gets a witness packet ([`packets`]), and the witness is sent through the chains as values
-//! ([`walk`]): what is told is then a packet, a table, a chain and a rule, and goes away as soon as the rules do let it pass.
+//! accepts. Each thing that the file permits gets a witness packet (`packets`), and the witness is sent through the chains as values
+//! (`walk`): what is told is then a packet, a table, a chain and a rule, and goes away as soon as the rules do let it pass.
 
 mod chains;
 mod owners;
