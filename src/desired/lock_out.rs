@@ -32,6 +32,17 @@ impl fmt::Display for LockOut {
 
 /// The proof that no address of any admin network can open SSH to the router; `None` where one can.
 pub fn lock_out(config: &Config, policy: &Policy, hosts: &HostAddresses) -> Option<LockOut> {
+    all_shut(&ways_in(config, policy, hosts)).cloned()
+}
+
+/// The first of the proofs, where there is one for every way.
+pub(super) fn all_shut(ways: &[(usize, Option<LockOut>)]) -> Option<&LockOut> {
+    let open = ways.iter().any(|(_, shut)| shut.is_none());
+    ways.iter().find_map(|(_, shut)| shut.as_ref()).filter(|_| !open)
+}
+
+/// Each admin network, by index, with the proof that none of its addresses can open SSH to the router, where that is so.
+pub(super) fn ways_in(config: &Config, policy: &Policy, hosts: &HostAddresses) -> Vec<(usize, Option<LockOut>)> {
     // What goes elsewhere has no say here, and is most of a large file.
     let mut policy = policy.clone();
     policy.rules.retain(|rule| rule.to.contains(&End::Router));
@@ -39,18 +50,18 @@ pub fn lock_out(config: &Config, policy: &Policy, hosts: &HostAddresses) -> Opti
     let mut all = Diagrams::default();
     let reach = Reach::new(&mut all, Space::new(&policy, Some(hosts), &[], &mut Vec::new(), &[]));
     let ssh = Services::port(Transport::Tcp, SSH);
-    let mut proof = None;
-    for index in (0..config.networks.len()).filter(|index| config.networks[*index].admin) {
+    let mut shut = |index: usize| {
         let knocks = reach.question(&mut all, &[End::Network(index)], &[End::Router], &ssh, false);
         if !all.is_disjoint(knocks, reach.allowed) {
             return None;
         }
-        let Some(point) = reach.witness(&all, knocks).filter(|_| proof.is_none()) else { continue };
+        let point = reach.witness(&all, knocks)?;
         let denial = reach.why_denied(&all, &point).map(|rule| &policy.rules[rule].place);
         let reason = denial.map_or_else(|| "no rule allows it".to_owned(), |place| format!("{place} denies it"));
-        proof = Some(LockOut { packet: reach.space.words(&point).to_string(), reason });
-    }
-    proof
+        Some(LockOut { packet: reach.space.words(&point).to_string(), reason })
+    };
+    let admin = (0..config.networks.len()).filter(|index| config.networks[*index].admin);
+    admin.map(|index| (index, shut(index))).collect()
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt};
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, VlanProtocol};
@@ -34,13 +34,19 @@ impl Drop for Netlink {
 }
 
 impl Netlink {
-    /// Opens both sockets: one for requests, one for news of links, IPv4 addresses and IPv4 routes. Must be called inside a runtime.
+    /// Opens both sockets: one for requests, one for news of links, addresses and routes. Must be called inside a runtime.
     ///
     /// # Errors
     /// Where the kernel gives no netlink socket.
     pub fn open() -> io::Result<Self> {
         let (requests, handle, _) = rtnetlink::new_connection()?;
-        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv4Route];
+        let groups = [
+            MulticastGroup::Link,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv6Route,
+        ];
         let (listener, _, mut messages) = rtnetlink::new_multicast_connection(&groups)?;
         let news = Arc::new(Notify::new());
         let notify = news.clone();
@@ -63,7 +69,7 @@ impl Netlink {
         self.tasks.iter().all(|task| !task.is_finished())
     }
 
-    /// Reads interfaces, IPv4 addresses and routes.
+    /// Reads interfaces, IPv4 addresses, and routes of both families.
     ///
     /// # Errors
     /// Where a dump fails.
@@ -72,7 +78,12 @@ impl Netlink {
         let addresses: Vec<AddressMessage> = self.handle.address().get().execute().try_collect().await?;
         let wanted = RouteMessageBuilder::<Ipv4Addr>::new().build();
         let routes: Vec<RouteMessage> = self.handle.route().get(wanted).execute().try_collect().await?;
-        Ok(picture(&links, &addresses, &routes))
+        let mut picture = picture(&links, &addresses, &routes);
+        let wanted = RouteMessageBuilder::<Ipv6Addr>::new().build();
+        // A kernel without IPv6 has no routes of it.
+        let routes = self.handle.route().get(wanted).execute().try_collect().await.unwrap_or_default();
+        add_ipv6(&mut picture, routes);
+        Ok(picture)
     }
 
     /// Does one step, as the kernel stands in `links`.
@@ -223,7 +234,37 @@ fn picture(links: &[LinkMessage], addresses: &[AddressMessage], routes: &[RouteM
         default_route: default.map(|route| (route.gateway, route.link.clone())),
         routes,
         by_name: by_index.into_values().collect(),
+        ..Links::default()
     }
+}
+
+/// What IPv6 routes tell: where prefixes lead, and which addresses are the machine's own.
+fn add_ipv6(picture: &mut Links, routes: Vec<RouteMessage>) {
+    for message in routes {
+        let header = &message.header;
+        let (mut destination, mut interface) = (Ipv6Addr::UNSPECIFIED, None);
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Destination(RouteAddress::Inet6(address)) => destination = *address,
+                RouteAttribute::Oif(index) => interface = Some(*index),
+                _ => {}
+            }
+        }
+        if header.address_family != AddressFamily::Inet6 {
+            continue;
+        }
+        match header.kind {
+            RouteType::Local | RouteType::Anycast => picture.own6.push(destination),
+            RouteType::Unicast if header.table == RouteHeader::RT_TABLE_MAIN => {
+                let link = picture.by_name.iter().find(|(_, link)| Some(link.index) == interface);
+                let net = Ipv6Net::new(destination, header.destination_prefix_length).ok();
+                picture.routes6.extend(net.zip(link).map(|(net, (name, _))| (net, name.clone())));
+            }
+            _ => {}
+        }
+    }
+    picture.routes6.sort();
+    picture.own6.sort_unstable();
 }
 
 fn read_link(message: &LinkMessage) -> Option<(Arc<str>, Link)> {

@@ -1,10 +1,10 @@
 //! The kernel's interfaces, addresses and routes, as a value: what `linux::netlink` reads and `desired::network` compares with the wish.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::MacAddr;
 
@@ -17,6 +17,10 @@ pub struct Links {
     pub default_route: Option<(Option<Ipv4Addr>, Arc<str>)>,
     /// IPv4 routes of the main table that somebody set: default routes, and those of the protocols `static` and `dhcp`.
     pub routes: Vec<Route>,
+    /// IPv6 prefixes of the main table with the interface that leads there, in order.
+    pub routes6: Vec<(Ipv6Net, Arc<str>)>,
+    /// IPv6 addresses that this machine answers at, those of its subnets' routers (RFC 4291 §2.6.1) included, in order.
+    pub own6: Vec<Ipv6Addr>,
 }
 
 /// One interface.

@@ -196,3 +196,26 @@ fn a_single_file_that_is_bind_mounted_as_into_a_container_is_noticed_too() {
     let web1 = lab.host("web1").expect("web1");
     eventually("bound.example.net", 10, || dig(&web1, &["@192.168.30.1", "web1.bound.example.net"]) == "192.168.30.10");
 }
+
+#[test]
+fn a_file_in_which_an_expectation_fails_is_never_applied() {
+    let Some(lab) = start(Options { config: large(""), ..options().home(crowd()) }) else { return };
+    let before = lab.ask(&["status"]).expect("status")["revision"].clone();
+    let more = "[firewall]\nallow = [{ from = \"web\", to = \"lan\", port = \"tcp/22\" }]\n\
+                expect = [{ from = \"web\", to = \"lan\", result = \"deny\" }]\n";
+    let text = large(more);
+    let line = |words: &str| text.lines().position(|line| line.starts_with(words)).expect("the line") + 1;
+    let (rule, expectation) = (format!("{} | allow", line("allow")), format!("labgate.toml:{}:", line("expect")));
+    lab.edit(&text).expect("the edit");
+    eventually("status shows the expectation and the rule that breaks it", 10, || {
+        let status = lab.ask(&["status"]).expect("status");
+        let told = status["rejected"].as_str().unwrap_or("");
+        told.contains("error[expectation]") && told.contains(&expectation) && told.contains(&rule)
+    });
+    let status = lab.ask(&["status"]).expect("status");
+    assert_eq!(status["revision"], before, "{status}");
+    let file = lab.config_path().to_string_lossy().into_owned();
+    let applied =
+        labgate::cli::lab::verb(&lab, &["apply", &file, "--force"]).expect("the verb").output().expect("apply");
+    assert_eq!(applied.status.code(), Some(1), "not even by force");
+}

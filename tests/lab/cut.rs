@@ -209,3 +209,37 @@ fn the_answer_to_a_cut_connection_does_not_open_it_again() {
         effect(&lab, from, "is in effect");
     }
 }
+
+#[test]
+fn an_ipv6_connection_that_loses_permission_is_cut_too() {
+    let config = |ports: &str| {
+        format!("{HEAD}{NETWORKS}[firewall]\nallow = [{{ from = \"iot\", to = \"fd00:1::10\", port = [{ports}] }}]\n")
+    };
+    let nas =
+        fixed("nas", "lan", "52:54:00:00:01:10", "192.168.1.10").serving(Service::Echo(7)).serving(Service::Echo(8));
+    let many = fixed("many", "iot", "52:54:00:00:20:99", "192.168.20.100");
+    let options = Options { config: config("\"tcp/7\", \"tcp/8\""), ..options().home(home([many, nas])) };
+    let Some(lab) = start(options) else { return };
+    let router = lab.router().expect("the gateway");
+    if router.run(&["sysctl", "-w", "net.ipv6.conf.all.forwarding=1"]).is_err() {
+        return crate::support::skip("this kernel has no IPv6");
+    }
+    for (host, interface, net, address) in [("nas", "eth1", "fd00:1", "10"), ("many", "eth2", "fd00:2", "99")] {
+        router.run(&["ip", "addr", "add", &format!("{net}::1/64"), "dev", interface, "nodad"]).expect("an address");
+        let host = lab.host(host).expect("the machine");
+        host.run(&["ip", "addr", "add", &format!("{net}::{address}/64"), "dev", "eth0", "nodad"]).expect("an address");
+        host.run(&["ip", "-6", "route", "add", "default", "via", &format!("{net}::1")]).expect("a route");
+    }
+    let mut tool = Tool::start(&lab.host("many").expect("many"), &["hold-open"]);
+    for (label, port) in [("goes", 7), ("stays", 8)] {
+        let from = tool.lines.len();
+        tool.tell(&format!("open {label} - [fd00:1::10]:{port} 5"));
+        tool.says(from, ROUND, &format!("opened {label} 5"));
+    }
+    let both = |gone: usize| vec![("goes".to_owned(), gone), ("stays".to_owned(), 5)];
+    assert_eq!(round(&mut tool), both(5));
+    let from = lab.log().len();
+    lab.edit(&config("\"tcp/8\"")).expect("the edit");
+    effect(&lab, from, "cut 5 connections");
+    eventually("exactly those are cut", 20, || round(&mut tool) == both(0));
+}

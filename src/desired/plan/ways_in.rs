@@ -28,13 +28,21 @@ pub(super) fn ways_in(
     session: Option<Session>,
 ) -> (Vec<String>, Option<String>) {
     let mut sentences = Vec::new();
-    let shut = lock_out(new.config, new.policy, new.hosts);
     for network in old.config.networks.iter().filter(|network| network.admin) {
         let still = new.config.networks.iter().find(|other| other.name == network.name).filter(|other| other.admin);
         if still.is_none() {
             sentences.push(format!("way in: {} is no admin network any more", network.name));
         }
     }
+    let ways = lock_out::ways_in(new.config, new.policy, new.hosts);
+    for (index, shut) in &ways {
+        let name = &new.config.networks[*index].name;
+        sentences.push(match shut {
+            None => format!("way in: {name} reaches SSH on the router"),
+            Some(shut) => format!("way in: {name} does NOT reach SSH on the router ({}: {})", shut.packet, shut.reason),
+        });
+    }
+    let shut = lock_out::all_shut(&ways);
     if let Some(session) = session {
         sentences.push(about(session, new));
     }

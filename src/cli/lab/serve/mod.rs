@@ -7,7 +7,7 @@ pub mod zone;
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -56,12 +56,15 @@ pub fn provider(interface: &str) -> Result<()> {
 }
 
 fn accept(port: u16, name: &str, serve: fn(TcpStream, &str) -> io::Result<()>) -> Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).with_context(|| format!("port {port}"))?;
+    // One socket for both families, where the kernel has both.
+    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
+        .with_context(|| format!("port {port}"))?;
     ready()?;
     for stream in listener.incoming() {
         let Ok(stream) = stream else { continue };
         let Ok(peer) = stream.peer_addr() else { continue };
-        let words = format!("{name}: you are {}\n", peer.ip());
+        let words = format!("{name}: you are {}\n", peer.ip().to_canonical());
         std::thread::spawn(move || serve(stream, &words));
     }
     Ok(())
