@@ -22,6 +22,9 @@ use crate::model::utc_text;
 /// How long two texts are compared before the rest counts as changed.
 const DIFF_PATIENCE: Duration = Duration::from_secs(2);
 
+/// What a server of remote sessions leaves in the environment.
+const MARKS: [&str; 2] = ["SSH_CONNECTION", "SSH_TTY"];
+
 type Done = anyhow::Result<ExitCode>;
 
 /// What `apply` and `undo` take.
@@ -80,7 +83,8 @@ pub fn reload(common: &Common) -> Done {
 
 /// Lets what waits stay. The request goes over a connection of its own, as every verb's does.
 pub fn confirm(common: &Common) -> Done {
-    change(common, Request::Confirm { seat: session::own_seat() })
+    let marked = MARKS.iter().any(|mark| std::env::var_os(mark).is_some());
+    change(common, Request::Confirm { seat: session::own_seat(marked) })
 }
 
 /// Takes back what waits.

@@ -10,10 +10,10 @@ use super::{Common, ERROR, apply, show};
 use crate::config;
 use crate::daemon::control::{self, Request};
 use crate::desired;
-use crate::desired::plan::{self, Plan, Standing};
+use crate::desired::plan::{self, Plan, Session, Standing};
 use crate::firewall::{HostAddresses, Policy};
 use crate::linux::history::History;
-use crate::linux::{clock, config_files, session};
+use crate::linux::{clock, config_files};
 use crate::model::{Bindings, utc_text};
 
 /// Exit code where something would change.
@@ -45,7 +45,15 @@ pub fn run(common: &Common, file: Option<&Path>) -> anyhow::Result<ExitCode> {
 
 /// The question for the running gateway.
 pub fn request(file: Option<&Path>) -> anyhow::Result<Request> {
-    Ok(Request::Plan { text: file.map(apply::read).transpose()?, session: session::remote() })
+    Ok(Request::Plan { text: file.map(apply::read).transpose()?, session: session() })
+}
+
+/// The remote end of the SSH session that this process is in, as OpenSSH tells it: `client port server port`.
+fn session() -> Option<Session> {
+    let told = std::env::var("SSH_CONNECTION").ok()?;
+    let mut words = told.split_whitespace();
+    let address = words.next()?.parse().ok()?;
+    Some(Session { address, port: words.nth(2)?.parse().ok()? })
 }
 
 /// The plan with its heading.
@@ -85,7 +93,7 @@ fn without_daemon(common: &Common, file: Option<&Path>) -> anyhow::Result<Option
         &standing(&old, (&before.0, &before.1)),
         &standing(&new, (&after.0, &after.1)),
         &Bindings::default(),
-        session::remote(),
+        session(),
         clock::now(),
     );
     plan.applied_unix = Some(revision.unix);

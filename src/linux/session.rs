@@ -4,13 +4,10 @@ use std::time::Duration;
 
 use nix::unistd::{SysconfVar, Uid, User, sysconf};
 
-use crate::desired::plan::Session;
 use crate::desired::revision::Seat;
 
 /// Programs that serve sessions over the network, by the start of their names: OpenSSH's (`sshd`, `sshd-session`) and Dropbear.
 const SERVERS: [&str; 2] = ["sshd", "dropbear"];
-/// What such programs leave in the environment.
-const MARKS: [&str; 2] = ["SSH_CONNECTION", "SSH_TTY"];
 /// No process has more ancestors than this.
 const MOST_ANCESTORS: usize = 1000;
 
@@ -38,22 +35,13 @@ pub fn seat_of(pid: i32) -> Option<Seat> {
     None
 }
 
-/// Where this process sits. A shell inside a terminal multiplexer has no server among its ancestors and still the mark of one.
-pub fn own_seat() -> Seat {
-    let marked = MARKS.iter().any(|mark| std::env::var_os(mark).is_some());
+/// Where this process sits. A shell inside a terminal multiplexer has no server among its ancestors and is still `marked` by one.
+pub fn own_seat(marked: bool) -> Seat {
     match seat_of(std::process::id().cast_signed()) {
         Some(seat @ Seat::Remote { .. }) => seat,
         _ if marked => Seat::Detached,
         _ => Seat::Local,
     }
-}
-
-/// The remote end of the SSH session that this process is in, as OpenSSH tells it: `client port server port`.
-pub fn remote() -> Option<Session> {
-    let told = std::env::var("SSH_CONNECTION").ok()?;
-    let mut words = told.split_whitespace();
-    let address = words.next()?.parse().ok()?;
-    Some(Session { address, port: words.nth(2)?.parse().ok()? })
 }
 
 struct Process {
