@@ -116,7 +116,7 @@ fn plan() {
     let history = History::open(&folder.path().join("state")).history;
     let before = changed(&[("internet  = false\n", "")]);
     let sources = [Source { name: "labgate.toml".to_owned(), text: before.clone().into_bytes() }];
-    let revision = Revision::new(1, APPLIED_UNIX, (How::Edit, "edit of the file"), (38, 0), &sources);
+    let revision = Revision::new(1, APPLIED_UNIX, (How::Edit, "the watched file"), (38, 0), &sources);
     history.keep(&revision).unwrap();
     history.stand(&Record { confirmed: 1, seen: Some(1), ..Record::default() }).unwrap();
     let with = |name: &str, changes: &[(&str, &str)]| fs::write(folder.path().join(name), changed(changes)).unwrap();

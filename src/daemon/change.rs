@@ -21,7 +21,7 @@ use crate::linux::{clock, config_files, hosts_files};
 const APPLY_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Who edits the file is not known.
-pub const EDITOR: &str = "edit of the file";
+pub const EDITOR: &str = "the watched file";
 
 /// A wish for another configuration.
 pub struct Change {

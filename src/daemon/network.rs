@@ -64,9 +64,7 @@ pub async fn run(pictures: Arc<Pictures>, token: CancellationToken) -> Result<()
                 outcome.retry
             }
             Err(error) => {
-                let words = format!("the kernel's interfaces cannot be read: {error}");
-                warn!("{words}");
-                pictures.report("network", false, words);
+                pictures.report("network", false, format!("the kernel's interfaces cannot be read: {error}"));
                 Some(Instant::now() + KERNEL_RETRY)
             }
         };

@@ -135,16 +135,23 @@ impl Pictures {
         result
     }
 
-    /// Writes one row of the health table; readers wake only where it changed.
+    /// Writes one row of the health table; readers wake only where it changed. Where it turns bad, or good again, the log says so once.
     pub fn report(&self, subsystem: &str, good: bool, words: impl Into<String>) {
         let row = Health { good, words: words.into() };
-        self.health.send_if_modified(|table| {
+        let mut before = None;
+        let changed = self.health.send_if_modified(|table| {
+            before = table.get(subsystem).map(|row| row.good);
             if table.get(subsystem) == Some(&row) {
                 return false;
             }
-            Arc::make_mut(table).insert(subsystem.to_owned(), row);
+            Arc::make_mut(table).insert(subsystem.to_owned(), row.clone());
             true
         });
+        match (before, row.good) {
+            (Some(true) | None, false) if changed => tracing::warn!("{subsystem}: {}", row.words),
+            (Some(false), true) if changed => tracing::info!("{subsystem}: {}", row.words),
+            _ => {}
+        }
     }
 
     /// Takes a row out of the health table.

@@ -51,7 +51,6 @@ pub async fn run(pictures: Arc<Pictures>, token: CancellationToken) -> anyhow::R
                     false,
                     format!("the kernel refused the table, the old one stands: {error:#}"),
                 );
-                tracing::error!("the kernel refused the table, the old one stands: {error:#}");
                 RETRY
             }
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::pictures::{Pictures, Uplink};
 use crate::config::{Config, WanAddress};
@@ -263,9 +263,6 @@ impl Holder<'_> {
             Err(reason) => (false, reason.clone()),
         };
         let address = accepted.unwrap_or(UplinkAddress::Nothing);
-        if self.pictures.uplink.borrow().address != address {
-            info!("{words}");
-        }
         self.pictures.report("uplink", good, &words);
         let mut resolvers = foreign(lease.resolvers.clone(), &config, &links);
         if resolvers.is_empty() {
@@ -278,8 +275,6 @@ impl Holder<'_> {
         self.lease = None;
         if matches!(reason, Reason::Refused | Reason::Conflict) {
             uplink_lease::forget(&self.pictures.paths.state);
-        }
-        if reason != Reason::Start {
             warn!("{}: {reason}", self.interface);
         }
         let words = format!("{}: {reason}", self.interface);

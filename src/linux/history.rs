@@ -245,7 +245,7 @@ mod tests {
 
     fn revision(number: u64, text: &str) -> Revision {
         let source = Source { name: "labgate.toml".into(), text: text.into() };
-        Revision::new(number, 1_800_000_000, (How::Edit, "edit of the file"), (1, 0), &[source])
+        Revision::new(number, 1_800_000_000, (How::Edit, "the watched file"), (1, 0), &[source])
     }
 
     fn stands(confirmed: u64) -> Record {

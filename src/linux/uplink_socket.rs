@@ -37,8 +37,8 @@ impl UplinkSocket {
     pub fn open(interface: &str) -> io::Result<Self> {
         let told =
             |what: &str, error: io::Error| io::Error::new(error.kind(), format!("{what} on {interface}: {error}"));
-        let link =
-            ethernet(interface).ok_or_else(|| io::Error::other(format!("{interface} is no Ethernet interface")))?;
+        let link = ethernet(interface)
+            .ok_or_else(|| io::Error::other(format!("there is no Ethernet interface {interface}")))?;
         let mac = link.addr().map(MacAddr).unwrap_or(MacAddr([0; 6]));
         let frames = open_frames(&link).map_err(|error| told("a raw socket (CAP_NET_RAW)", error))?;
         let datagrams = open_datagrams(interface).map_err(|error| told("UDP port 68", error))?;

@@ -220,7 +220,7 @@ fn an_edit_of_the_routers_own_address_comes_back_and_is_not_applied_again_by_its
     assert!(has(&lab, "192.168.1.1/24"));
     let edited = at("192.168.77.1/24");
     lab.edit(&edited).expect("an edit");
-    says(&lab.log(), "revision 2 is in effect (edit, edit of the file); revision 2 waits");
+    says(&lab.log(), "revision 2 is in effect (edit, the watched file); revision 2 waits");
     says(&lab.log(), "revision 2 is undone");
     eventually("the old address is back, alone", 10, || has(&lab, "192.168.1.1/24") && !has(&lab, "192.168.77.1"));
     let undone = |lab: &Lab| {

@@ -38,7 +38,10 @@ fn plug(lab: &Lab, segment: &str, port: &str) {
 #[test]
 fn an_interface_that_goes_and_comes_back_serves_again() {
     let Some(mut lab) = small_lab() else { return };
+    let from = lab.log().len();
     unplug(&lab, "lan");
+    let told = |words: &str| lab.log().wait(from, PATIENCE, |line| line.contains(words)).is_some();
+    assert!(told("WARN network lan: eth1 is not there"), "the log tells it: {:#?}", lab.log().all());
     eventually("status tells the missing interface", 10, || {
         let status = lab.ask(&["status"]).expect("status");
         status["state"] == "degraded" && status["subsystems"].to_string().contains("eth1")
@@ -46,6 +49,7 @@ fn an_interface_that_goes_and_comes_back_serves_again() {
     let web1 = lab.host("web1").expect("web1");
     assert_eq!(dig(&web1, &["@192.168.30.1", "nas.home.arpa"]), "192.168.1.10", "the other networks do not notice");
     plug(&lab, "lan", "eth1");
+    assert!(told("INFO network lan: eth1 has 192.168.1.1/24"), "and its return: {:#?}", lab.log().all());
     let address = lab.client("laptop").expect("a client").renew(PATIENCE).expect("the lease again");
     let laptop = lab.host("laptop").expect("laptop");
     eventually("DNS on the new interface", 10, || {
