@@ -117,9 +117,11 @@ impl Client {
             Kind::Udhcpc => {
                 let from = self.lines.len();
                 kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGUSR2)?;
-                let gone =
-                    self.lines.wait(from, Duration::from_secs(10), |line| line.contains("entering released state"));
-                gone.context("udhcpc did not release its lease")?;
+                // Its script may run on when the client is gone, and would take from the machine what comes next.
+                for word in ["entering released state", "labgate-lab deconfigured"] {
+                    let gone = self.lines.wait(from, Duration::from_secs(10), |line| line.contains(word));
+                    gone.context("udhcpc did not release its lease")?;
+                }
                 self.child.kill()?;
             }
             Kind::Dhclient => {

@@ -4,6 +4,7 @@ case "$1" in
 deconfig)
 	ip addr flush dev "$interface"
 	ip link set "$interface" up
+	echo "labgate-lab deconfigured"
 	;;
 bound | renew)
 	env | sort >/run/lease.env
