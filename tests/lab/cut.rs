@@ -169,8 +169,9 @@ impl Chat {
         Chat { server: listening, fifo, client, heard }
     }
 
+    /// All in one write: the server may be gone after the first.
     fn say(&mut self, words: &str) {
-        writeln!(self.fifo, "{words}").expect("the server listens");
+        self.fifo.write_all(format!("{words}\n").as_bytes()).expect("the server listens");
     }
 }
 
