@@ -164,7 +164,7 @@ async fn counters_outlive_elements_and_tables() {
     let members = desired::elements(&policy, &before);
     let mut channel = Elements::open().unwrap();
     let mut usage = Usage::new(NOW);
-    let planned = usage.plan(&policy, &members);
+    let planned = usage.plan(&policy, &members, |_, _| false);
     let text = ruleset.text_with(&members, &planned.counters());
     assert_eq!(text, ruleset.text(&members), "nothing is counted yet");
     // The table as it would stand after some packets, one behind the other.
@@ -178,7 +178,7 @@ async fn counters_outlive_elements_and_tables() {
     assert_eq!((used(&usage, &policy, 18), used(&usage, &policy, 27)), ((7, 5_000_000_000), (3, 5_000_000_000)));
 
     // Packets that nobody has read when the lease goes are told by the kernel as the element goes.
-    let planned = usage.plan(&policy, &members);
+    let planned = usage.plan(&policy, &members, |_, _| false);
     nft::apply(&counted(&counted(&text, RULE, 9), RANGE, 4)).await.unwrap();
     usage.replaced(&policy, planned, NOW);
     let mut now = (before, members);
@@ -197,13 +197,13 @@ async fn counters_outlive_elements_and_tables() {
 
     // Somebody removes the table; the next one goes on, and so does a book that was stored, over a table that was left standing.
     nft::delete_table().await.unwrap();
-    let planned = usage.plan(&policy, &now.1);
+    let planned = usage.plan(&policy, &now.1, |_, _| false);
     nft::apply(&ruleset.text_with(&now.1, &planned.counters())).await.unwrap();
     usage.replaced(&policy, planned, NOW);
     assert_eq!(read(&mut channel, &mut usage, RULE).map(|counter| counter.0), Some(9));
     let mut usage = Usage::load(&usage.store(NOW), NOW).unwrap();
     nft::apply(&counted(&ruleset.text(&now.1), RULE, 12)).await.unwrap();
-    let planned = usage.plan(&policy, &now.1);
+    let planned = usage.plan(&policy, &now.1, |_, _| false);
     let sets: Vec<_> = planned.sets().map(|set| (set.clone(), channel.read(set).unwrap())).collect();
     let readings = sets.iter().flat_map(|(set, elements)| {
         elements.iter().map(move |element| {
@@ -226,7 +226,7 @@ async fn a_set_that_comes_in_many_parts_is_read_whole() {
     let policy = Policy::compile(&config);
     let members = desired::elements(&policy, &hosts(&config, None, None));
     let mut usage = Usage::new(NOW);
-    let planned = usage.plan(&policy, &members);
+    let planned = usage.plan(&policy, &members, |_, _| false);
     let text = desired::ruleset(&policy).text_with(&members, &planned.counters());
     let counted = text.replace(" comment \"labgate.toml:", " counter packets 1 bytes 60 comment \"labgate.toml:");
     nft::apply(&counted).await.unwrap();

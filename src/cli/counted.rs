@@ -76,7 +76,7 @@ mod tests {
         let policy = Policy::compile(&config);
         let now = Now { instant: Duration::from_secs(5), unix: 1_800_000_000 };
         let mut usage = Usage::load(BOOK.as_bytes(), now).expect("a book");
-        let planned = usage.plan(&policy, &SetElements::default());
+        let planned = usage.plan(&policy, &SetElements::default(), |_, _| false);
         usage.replaced(&policy, planned, now);
         let addresses = desired::host_addresses(&config, &Bindings::default(), &Resolved::default());
         let screens = [

@@ -129,7 +129,8 @@ async fn attempt(pictures: &Arc<Pictures>, change: Change) -> Result<Outcome, St
     let same = **pictures.config.borrow() == loaded.config;
     if !same {
         let (bindings, resolved) = (pictures.bindings.borrow().clone(), pictures.resolved.borrow().clone());
-        prepare::may_run(&loaded.config, &bindings, &resolved, change.force).await?;
+        let standing = pictures.applied.borrow().clone();
+        prepare::may_run(&loaded.config, &bindings, &resolved, &standing, change.force).await?;
     }
     let from_file = matches!(change.texts, Texts::File);
     let entry = Entry {

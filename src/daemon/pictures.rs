@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::desired::network::UplinkAddress;
 use crate::dns::LocalNames;
 use crate::dns::outside::Resolved;
-use crate::firewall::SetElements;
+use crate::firewall::{Ruleset, SetElements};
 use crate::model::Links;
 use crate::model::{Bindings, UnixSeconds};
 
@@ -57,6 +57,8 @@ pub struct Applied {
     pub refused: Option<(Arc<Config>, String)>,
     /// When the table was last replaced, on the wall clock.
     pub replaced_unix: UnixSeconds,
+    /// Chains and sets as they stand in the kernel.
+    pub ruleset: Arc<Ruleset>,
     /// Set elements as they stand in the kernel.
     pub elements: Arc<SetElements>,
     /// The leases that the elements were made from.

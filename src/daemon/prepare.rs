@@ -1,11 +1,12 @@
 //! From texts to a configuration that may run: everything here can refuse, and nothing has happened yet.
 
+use super::pictures::Applied;
 use super::reconcile;
 use crate::config::{Config, Source};
 use crate::desired;
 use crate::dns;
 use crate::dns::outside::Resolved;
-use crate::firewall::Policy;
+use crate::firewall::{Policy, Replacement};
 use crate::linux::{hosts_files, nft};
 use crate::model::Bindings;
 
@@ -46,17 +47,31 @@ pub async fn check_aside(sources: Vec<Source>) -> Result<Loaded, String> {
     checked.unwrap_or_else(|_| Err("error: the check died".to_owned()))
 }
 
-/// Whether what was checked may take the place of what runs: an administrator still gets in, and the kernel takes the table.
+/// Whether what was checked may take the place of what runs: an administrator still gets in, and the kernel takes the table in the place of
+/// the one that is standing.
 ///
 /// # Errors
 /// Why not, with the packet that proves it or the kernel's words.
-pub async fn may_run(config: &Config, bindings: &Bindings, resolved: &Resolved, force: bool) -> Result<(), String> {
+pub async fn may_run(
+    config: &Config,
+    bindings: &Bindings,
+    resolved: &Resolved,
+    standing: &Applied,
+    force: bool,
+) -> Result<(), String> {
     let policy = Policy::compile(config);
     let hosts = desired::host_addresses(config, bindings, resolved);
     if !force && let Some(lock_out) = desired::lock_out(config, &policy, &hosts) {
         return Err(lock_out.to_string());
     }
-    let text = reconcile::ruleset(&policy).await.text(&desired::elements(&policy, &hosts));
-    let checked = nft::check(&text).await;
+    let (ruleset, elements) = (reconcile::ruleset(&policy).await, desired::elements(&policy, &hosts));
+    if standing.config.is_some() {
+        let text = Replacement::new((&standing.ruleset, &standing.elements), (&ruleset, &elements)).whole();
+        if nft::check(&text).await.is_ok() {
+            return Ok(());
+        }
+    }
+    // What stands may not be what we believe; what counts is the table as a whole.
+    let checked = nft::check(&ruleset.text(&elements)).await;
     checked.map_err(|error| format!("error: the kernel would refuse the firewall of this file: {error:#}"))
 }

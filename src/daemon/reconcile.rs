@@ -1,6 +1,7 @@
 //! The one task that changes nft: waits for any change, computes what should be, applies the difference, records it.
 //!
-//! A configuration change replaces the table, members included, in one transaction. A lease or an outside name that moves touches only set elements.
+//! A configuration change turns the table that stands into the next one in one transaction that touches what differs; where none stands as it
+//! was left, the table is made whole. A lease or an outside name that moves touches only set elements.
 //! Somebody may flush our table: the kernel is asked again at every nft event and every minute. After each change that may take a permission
 //! away, the connections that lost theirs are cut. An outside name that moves to other addresses takes nothing away from those that are open.
 
@@ -14,10 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::cut::{self, Case, Law};
 use super::pictures::{Applied, Pictures};
+use super::usage::Meter;
 use crate::config::Config;
 use crate::desired;
 use crate::dns::outside::Resolved;
-use crate::firewall::{Counters, Element, ElementChange, HostAddresses, Policy, Ruleset, SetElements};
+use crate::firewall::{
+    Counters, Element, ElementChange, HostAddresses, Policy, Replacement, Ruleset, SetElements, Standing, Table,
+};
 use crate::linux::nft_elements::Elements;
 use crate::linux::{clock, nft, nft_events};
 use crate::model::Bindings;
@@ -107,6 +111,7 @@ struct Kernel {
     bindings: Bindings,
     resolved: Arc<Resolved>,
     hosts: Arc<HostAddresses>,
+    ruleset: Arc<Ruleset>,
     elements: Arc<SetElements>,
     /// Kept open: a lease change is a matter of microseconds.
     channel: Option<Elements>,
@@ -124,6 +129,7 @@ impl Kernel {
             policy: Some((config.clone(), Arc::new(Policy::compile(&config)))),
             bindings: applied.bindings.clone(),
             resolved: applied.resolved.clone(),
+            ruleset: applied.ruleset.clone(),
             elements: applied.elements.clone(),
             channel: None,
             judged: false,
@@ -219,31 +225,69 @@ impl Kernel {
         let Wish { config, bindings, resolved } = wish;
         let policy = Arc::new(Policy::compile(&config));
         let elements = Arc::new(desired::elements(&policy, &hosts));
-        let ruleset = ruleset(&policy).await.keeping_cut(Self::kept_cut());
+        let ruleset = ruleset(&policy).await;
         let mut meter = pictures.meter.lock().await;
-        let planned = meter.plan(&policy, &elements);
-        let text = ruleset.text_with(&elements, &planned.counters());
-        if let Err(error) = nft::apply(&text).await {
-            let refused = Some((config, format!("error: {error:#}")));
-            pictures.applied.send_modify(|applied| applied.refused = refused);
-            return Err(error);
+        let changed = self.change_table(&mut meter, &policy, (&ruleset, &elements)).await;
+        // Where the table is made whole, what stood before tells nothing: for a moment it lets in what a set of ranges denies.
+        let before = self.law().filter(|_| self.judged && changed.is_some());
+        let put = match changed {
+            Some(planned) => Ok(planned),
+            None => Self::put_table(&mut meter, &policy, (&ruleset, &elements)).await,
+        };
+        match put {
+            Ok(planned) => meter.replaced(&policy, planned),
+            Err(error) => {
+                let refused = Some((config, format!("error: {error:#}")));
+                pictures.applied.send_modify(|applied| applied.refused = refused);
+                return Err(error);
+            }
         }
-        meter.replaced(&policy, planned);
         drop(meter);
-        let before = self.law().filter(|_| self.judged);
-        (self.policy, self.hosts, self.elements) = (Some((config.clone(), policy)), hosts, elements.clone());
+        let ruleset = Arc::new(ruleset);
+        (self.policy, self.hosts) = (Some((config.clone(), policy)), hosts);
+        (self.ruleset, self.elements) = (ruleset.clone(), elements.clone());
         (self.bindings, self.resolved) = (bindings.clone(), resolved.clone());
         self.judge(pictures, before, None).await;
         pictures.applied.send_replace(Applied {
             config: Some(config),
             refused: None,
             replaced_unix: clock::now().unix,
+            ruleset,
             elements,
             bindings,
             resolved,
         });
         pictures.report("firewall", true, "the table inet labgate stands as the file says");
         Ok(())
+    }
+
+    /// Turns the table that stands into the next one by what differs; `None` where none stands, or not as it is believed to.
+    async fn change_table(&self, meter: &mut Meter, policy: &Policy, next: Table<'_>) -> Option<Standing> {
+        self.policy.as_ref()?;
+        let replacement = Replacement::new((&self.ruleset, &self.elements), next);
+        let planned = meter.plan(policy, next.1, |set, key| replacement.stays(set, key));
+        let counters = planned.counters();
+        let change = async {
+            if let Some(first) = replacement.first(&counters) {
+                nft::apply(&first).await?;
+            }
+            nft::apply(&replacement.text(&counters)).await
+        };
+        match change.await {
+            Ok(()) => Some(planned),
+            Err(error) => {
+                tracing::warn!("the table is not as it was left, it is made anew: {error:#}");
+                None
+            }
+        }
+    }
+
+    /// Makes the whole table, whatever was there.
+    async fn put_table(meter: &mut Meter, policy: &Policy, next: Table<'_>) -> anyhow::Result<Standing> {
+        let ruleset = next.0.clone().keeping_cut(Self::kept_cut());
+        let planned = meter.plan(policy, next.1, |_, _| false);
+        nft::apply(&ruleset.text_with(next.1, &planned.counters())).await?;
+        Ok(planned)
     }
 
     /// Forgets what the kernel had where our table is gone, so that the next pass puts it back whole.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::change::EDITOR;
-use super::pictures::Paths;
+use super::pictures::{Applied, Paths};
 use super::prepare::{self, Loaded};
 use super::standing::{self, Entry, Standing};
 use crate::config::Source;
@@ -128,7 +128,8 @@ async fn new_text(
     let loaded = prepare::check(sources)?;
     let same = ran.is_some_and(|(_, running)| running.config == loaded.config);
     if ran.is_some() && !same {
-        prepare::may_run(&loaded.config, &Bindings::default(), &resolved_names::load(state), false).await?;
+        let (bindings, resolved) = (Bindings::default(), resolved_names::load(state));
+        prepare::may_run(&loaded.config, &bindings, &resolved, &Applied::default(), false).await?;
     }
     let entry = Entry {
         how: How::Start,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::pictures::Pictures;
-use crate::firewall::{Counters, ElementChange, Policy, Reading, SetElements, Standing, Usage};
+use crate::firewall::{Counters, ElementChange, Key, Policy, Reading, SetElements, Standing, Usage};
 use crate::linux::nft_elements::Elements;
 use crate::linux::nft_netlink::DumpedElement;
 use crate::linux::{clock, usage_store};
@@ -58,19 +58,20 @@ impl Meter {
     }
 
     /// What a new table begins with. To be asked as shortly before it as can be: what is counted in between is lost.
-    pub fn plan(&mut self, policy: &Policy, elements: &SetElements) -> Standing {
+    /// Elements that stay lose nothing.
+    pub fn plan(&mut self, policy: &Policy, elements: &SetElements, stays: impl Fn(&str, &Key) -> bool) -> Standing {
         if self.adopted {
             self.sample();
-            return self.book.plan(policy, elements);
+            return self.book.plan(policy, elements, stays);
         }
-        let sets: Vec<Arc<str>> = self.book.plan(policy, elements).sets().cloned().collect();
+        let sets: Vec<Arc<str>> = self.book.plan(policy, elements, &stays).sets().cloned().collect();
         let read = self.read(&sets);
         let readings = read
             .iter()
             .flat_map(|(set, elements)| elements.iter().filter_map(move |element| Some((&**set, reading(element)?))));
         self.book.adopt(policy, readings, clock::now());
         self.adopted = true;
-        self.book.plan(policy, elements)
+        self.book.plan(policy, elements, stays)
     }
 
     /// The table stands as planned.

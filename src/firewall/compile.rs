@@ -68,7 +68,7 @@ fn network_sets(policy: &Policy) -> Vec<Set> {
     use FieldType::{Interface, Ipv4};
     let own_addresses = match one_length(policy) {
         Some(_) => set("own_addresses", "own networks", &[Ipv4], false, of(&all, &|n| vec![first(n)])),
-        None => set("own_addresses", "addresses of own networks", &[Ipv4], true, of(&all, &|n| vec![subnet(n)])),
+        None => set("own_ranges", "addresses of own networks", &[Ipv4], true, of(&all, &|n| vec![subnet(n)])),
     };
     let mut sets = vec![
         set("networks", "interfaces of own networks", &[Interface], false, of(&all, &|n| vec![interface(n)])),
@@ -117,7 +117,7 @@ fn one_length(policy: &Policy) -> Option<u8> {
 pub(super) fn own_source(policy: &Policy, is: &str) -> String {
     match policy.networks.first().filter(|_| one_length(policy).is_some()) {
         Some(network) => format!("ip saddr & {} {is} @own_addresses", network.subnet.netmask()),
-        None => format!("ip saddr {is} @own_addresses"),
+        None => format!("ip saddr {is} @own_ranges"),
     }
 }
 

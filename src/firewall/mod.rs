@@ -23,6 +23,7 @@ mod compile;
 mod forward;
 mod wire;
 mod text;
+mod replacement;
 mod closed;
 mod describe;
 mod usage;
@@ -54,6 +55,7 @@ pub use hosts::HostAddresses;
 pub use packet::{Content, Decision, Fate, Packet, Side, State, Surroundings, Trace};
 pub use policy::{End, EndName, Forward, Host, Network, Origin, Policy, Rule, Uplink, Verdict};
 pub use query::{Party, Query, QueryError};
+pub use replacement::{Replacement, Table};
 pub use review::review;
 pub use ruleset::{
     CUT, CUT_IPV6, Chain, Counter, Counters, Data, DataType, Element, ElementChange, Field, FieldType, Key, LOG_GROUP,

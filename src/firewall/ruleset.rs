@@ -23,7 +23,7 @@ pub const CUT: &str = "cut";
 pub const CUT_IPV6: &str = "cut_ipv6";
 
 /// One table: sets and chains, made from the configuration alone.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ruleset {
     /// Named sets and maps.
     pub sets: Vec<Set>,
@@ -108,10 +108,18 @@ impl Set {
         Set { passing: Some(passing), ..Set::new(name, comment, key, DataType::None, Vec::new()) }
     }
 
-    /// How many members there are, where that is known for good: such a set of single values can be a hash of fixed size, which the kernel
-    /// looks up faster than one that grows.
+    /// How many members there may be, where that is known for good: such a set of single values can be a hash of fixed size, which the
+    /// kernel looks up faster than one that grows. It takes the next power of two above four thirds of that as buckets: as many as fit into
+    /// the same buckets, so that the set can stay when a member comes.
     pub(super) fn size(&self) -> Option<usize> {
-        (!self.interval && self.following.is_empty() && self.passing.is_none()).then_some(self.fixed.len().max(1))
+        let buckets = (self.fixed.len().max(1) * 4 / 3).next_power_of_two();
+        (!self.interval && self.following.is_empty() && self.passing.is_none()).then_some((3 * buckets + 2) / 4)
+    }
+
+    /// Whether the kernel can turn one into the other by its members.
+    pub(super) fn is_declared_as(&self, other: &Set) -> bool {
+        let declared = |set: &Set| (set.data, set.interval, set.counter, set.passing, set.size());
+        declared(self) == declared(other) && self.key == other.key && self.comment == other.comment
     }
 
     /// The same with a counter for each element.

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::ruleset::{
-    Chain, Counter, Counters, Data, DataType, Element, Field, FieldType, Passing, Ruleset, Set, SetElements, TABLE,
+    Chain, Counter, Counters, Data, DataType, Element, Field, FieldType, Key, Passing, Ruleset, Set, SetElements, TABLE,
 };
 use super::wire;
 
@@ -33,7 +33,7 @@ impl Ruleset {
     }
 }
 
-fn write_set(text: &mut String, set: &Set, elements: &SetElements, counters: &Counters) {
+pub(super) fn write_set(text: &mut String, set: &Set, elements: &SetElements, counters: &Counters) {
     let kind = if set.data == DataType::None { "set" } else { "map" };
     let _ = writeln!(text, "\t{kind} {} {{", set.name);
     let key: Vec<&str> = set.key.iter().map(|field| type_name(*field)).collect();
@@ -82,11 +82,15 @@ fn type_name(field: FieldType) -> &'static str {
     }
 }
 
-fn write_element(text: &mut String, element: &Element, counter: Option<Counter>) {
-    for (index, field) in element.key.iter().enumerate() {
+pub(super) fn write_key(text: &mut String, key: &Key) {
+    for (index, field) in key.iter().enumerate() {
         text.push_str(if index == 0 { "" } else { " . " });
         write_field(text, field);
     }
+}
+
+pub(super) fn write_element(text: &mut String, element: &Element, counter: Option<Counter>) {
+    write_key(text, &element.key);
     if let Some(Counter { packets, bytes }) = counter {
         let _ = write!(text, " counter packets {packets} bytes {bytes}");
     }
@@ -130,7 +134,7 @@ fn prefix_length(first: u128, last: u128, bits: u32) -> Option<u32> {
     aligned.then(|| bits - host)
 }
 
-fn write_chain(text: &mut String, chain: &Chain) {
+pub(super) fn write_chain(text: &mut String, chain: &Chain) {
     let _ = writeln!(text, "\tchain {} {{\n\t\tcomment {}", chain.name, quote(chain.comment));
     if let Some(hook) = chain.hook {
         let _ = writeln!(text, "\t\t{hook}");

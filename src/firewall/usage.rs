@@ -7,7 +7,7 @@
 //! Time is counted on a clock of the book's own, which goes while the book is kept: neither a jump of the wall clock nor a month in a
 //! drawer makes a rule look unused.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -179,19 +179,34 @@ impl Usage {
         Moment(self.clock(now), now.unix)
     }
 
-    /// The elements that a table of this policy will have. The first element of a tally gets what the tally has seen.
-    pub fn plan(&self, policy: &Policy, elements: &SetElements) -> Standing {
-        let mut begun: HashSet<&str> = HashSet::new();
+    /// The elements that a table of this policy will have. Those that stay in the kernel go on counting; the first other element of a tally
+    /// gets what the tally has seen beyond them.
+    pub fn plan(&self, policy: &Policy, elements: &SetElements, stays: impl Fn(&str, &Key) -> bool) -> Standing {
         let mut planned = Standing::default();
+        let mut shown: HashMap<&str, Counter> = HashMap::new();
+        let mut come = Vec::new();
         for set in policy.counted_sets() {
+            let before = self.standing.0.get(&set.name);
             let by_key = planned.0.entry(set.name.clone()).or_default();
             for element in set.fixed.iter().chain(elements.members(&set.name)) {
                 let Some(tally) = &element.tally else { continue };
-                let first = begun.insert(&tally.name);
-                let total = self.tallies.get(&tally.name).filter(|_| first).map(|seen| seen.total);
-                let shown = total.unwrap_or_default();
-                by_key.insert(wire::lower(&element.key).into(), Standee { tally: tally.clone(), shown });
+                let key: Box<[u8]> = wire::lower(&element.key).into();
+                let stays = before.and_then(|before| before.get(&key)).filter(|_| stays(&set.name, &element.key));
+                let Some(standee) = stays else {
+                    come.push((set.name.clone(), key, tally));
+                    continue;
+                };
+                let sum = shown.entry(&tally.name).or_default();
+                *sum = sum.plus(standee.shown);
+                by_key.insert(key, Standee { tally: tally.clone(), shown: standee.shown });
             }
+        }
+        for (set, key, tally) in come {
+            let shown_by_others = shown.entry(&tally.name).or_default();
+            let total = self.tallies.get(&tally.name).map(|seen| seen.total).unwrap_or_default();
+            let standee = Standee { tally: tally.clone(), shown: total.minus(*shown_by_others) };
+            *shown_by_others = shown_by_others.plus(standee.shown);
+            planned.0.entry(set).or_default().insert(key, standee);
         }
         planned
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::ruleset::{Counter, Counters, Element, SetElements};
+use super::replacement::Replacement;
+use super::ruleset::{Counter, Counters, Element, Ruleset, SetElements};
 use super::testing::{config, forward, host, network, rule, tcp};
 use super::usage::{Reading, Usage};
 use super::wire;
@@ -24,6 +25,7 @@ type Kernel = HashMap<(Arc<str>, Box<[u8]>), (Element, Counter)>;
 
 struct World {
     policy: Policy,
+    ruleset: Ruleset,
     hosts: HostAddresses,
     elements: SetElements,
     kernel: Kernel,
@@ -59,6 +61,7 @@ impl World {
     fn new(config: &Config) -> World {
         let mut world = World {
             policy: Policy::compile(config),
+            ruleset: Ruleset::default(),
             hosts: hosts(Some(50), None),
             elements: SetElements::default(),
             kernel: Kernel::new(),
@@ -85,20 +88,32 @@ impl World {
     }
 
     fn replace(&mut self, config: &Config) {
+        self.replace_during(config, |_| {});
+    }
+
+    /// `meanwhile` happens between the last reading and the next table.
+    fn replace_during(&mut self, config: &Config, meanwhile: impl FnOnce(&mut World)) {
         self.read();
-        self.policy = Policy::compile(config);
-        self.elements = desired::elements(&self.policy, &self.hosts);
-        let planned = self.usage.plan(&self.policy, &self.elements);
+        let policy = Policy::compile(config);
+        let (ruleset, elements) = (policy.ruleset(), desired::elements(&policy, &self.hosts));
+        let (old, old_elements) = (self.ruleset.clone(), self.elements.clone());
+        let replacement = Replacement::new((&old, &old_elements), (&ruleset, &elements));
+        let planned = self.usage.plan(&policy, &elements, |set, key| replacement.stays(set, key));
+        meanwhile(self);
         let counters = planned.counters();
-        self.kernel.clear();
-        for set in self.policy.counted_sets() {
-            for element in set.fixed.iter().chain(self.elements.members(&set.name)) {
+        let mut before = std::mem::take(&mut self.kernel);
+        for set in policy.counted_sets() {
+            for element in set.fixed.iter().chain(elements.members(&set.name)) {
                 let key: Box<[u8]> = wire::lower(&element.key).into();
-                let counter = counters.get(&set.name).and_then(|by_key| by_key.get(&key)).copied().unwrap_or_default();
-                self.kernel.insert((set.name.clone(), key), (element.clone(), counter));
+                let begins = counters.get(&set.name).and_then(|by_key| by_key.get(&key)).copied().unwrap_or_default();
+                let at = (set.name.clone(), key);
+                let stood = before.remove(&at).filter(|_| replacement.stays(&set.name, &element.key));
+                let counter = stood.map_or(begins, |(_, counter)| counter);
+                self.kernel.insert(at, (element.clone(), counter));
             }
         }
-        self.usage.replaced(&self.policy, planned, self.now);
+        self.usage.replaced(&policy, planned, self.now);
+        (self.policy, self.ruleset, self.elements) = (policy, ruleset, elements);
     }
 
     fn lease(&mut self, a: Option<u8>, b: Option<u8>) {
@@ -143,6 +158,7 @@ impl World {
         let stored = self.usage.store(self.now);
         self.pass(seconds);
         self.usage = Usage::load(&stored, self.now).unwrap();
+        self.ruleset = Ruleset::default();
     }
 
     /// What a start does with the table it finds.
@@ -178,6 +194,17 @@ fn an_edit_elsewhere_keeps_counts_and_a_new_meaning_begins_anew() {
     world.pass(60);
     world.replace(&home());
     assert_eq!(world.rule(32).total, Counter { packets: 1, bytes: 60 });
+}
+
+#[test]
+fn what_stays_counts_on_while_the_table_changes() {
+    let mut world = World::new(&home());
+    world.hit_named("allow lan -> web");
+    let mut config = home();
+    config.firewall.allow.remove(1);
+    world.replace_during(&config, |world| world.hit_named("allow lan -> web"));
+    world.read();
+    assert_eq!(world.packets("allow lan -> web"), 2);
 }
 
 #[test]
@@ -366,6 +393,7 @@ proptest! {
                 Step::Flush => {
                     world.read();
                     world.kernel.clear();
+                    world.ruleset = Ruleset::default();
                     world.replace(&config);
                 }
                 Step::Restart => {

@@ -10,7 +10,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
+use labgate::config;
 use labgate::desired;
+use labgate::firewall::{Counters, HostAddresses, Policy, Replacement};
 use labgate::linux::nft;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::socket::{LinkAddr, SockProtocol, bind};
@@ -247,11 +249,21 @@ fn script(home: &Home, wire: &str) -> Script {
     Script { links, sysctls }
 }
 
+/// The table of another home, turned into that of this one: most tables come to stand so.
 fn load(home: &Home) {
-    let text = desired::ruleset(&home.policy).text(&desired::elements(&home.policy, &home.around.hosts));
+    let sources = [config::Source { name: "shapes.toml".into(), text: include_str!("../rulesets/shapes.toml").into() }];
+    let before = Policy::compile(&config::check(&sources).config.expect("a golden file"));
+    let before_elements = desired::elements(&before, &HostAddresses::default());
+    let (before, now) = (desired::ruleset(&before), desired::ruleset(&home.policy));
+    let elements = desired::elements(&home.policy, &home.around.hosts);
+    let replacement = Replacement::new((&before, &before_elements), (&now, &elements));
+    let none = Counters::new();
+    let texts = [Some(before.text(&before_elements)), replacement.first(&none), Some(replacement.text(&none))];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    if let Err(error) = runtime.block_on(nft::apply(&text)) {
-        panic!("{error:#}\n{text}");
+    for text in texts.into_iter().flatten() {
+        if let Err(error) = runtime.block_on(nft::apply(&text)) {
+            panic!("{error:#}\n{text}");
+        }
     }
 }
 

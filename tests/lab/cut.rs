@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use labgate::cli::lab::{Client, Home, Host, HostSpec, Lab, Lines, Options, PATIENCE, Service};
+use labgate::cli::lab::{Client, Home, Host, HostSpec, Lab, Lines, Options, Outcome, PATIENCE, Service};
 
 use crate::change::Tool;
 use crate::support::{HEAD, eventually, fixed, home, lease_of, options, start};
@@ -102,7 +102,7 @@ fn a_lease_that_ends_takes_the_connections_of_its_host_along() {
     // The rule follows the lease a moment after the client has it.
     eventually("the rule follows", 5, || {
         let tried = phone.connect("192.168.1.10:7").expect("an attempt");
-        tried.outcome == labgate::cli::lab::Outcome::Connected
+        tried.outcome == Outcome::Connected
     });
     tools.iter_mut().for_each(|tool| open(tool, "held", "-", 5));
 
@@ -143,6 +143,53 @@ fn a_file_edited_while_the_gateway_was_down_holds_for_open_connections_too() {
     effect(&lab, 0, "cut 3 connections that lost permission: 192.168.20.10 (iot) -> ");
     for (tool, alive) in tools.iter_mut().zip([3, 0]) {
         assert_eq!(round(tool), [("held".to_owned(), alive)]);
+    }
+}
+
+/// What the kernel looks members of ranges up by is there a moment after the rules: a table made whole refuses what such a set permits, and
+/// lets in what it denies. Many edits, each of which moves the line of every rule, under connections that come all the time.
+#[test]
+fn no_edit_refuses_a_new_connection_that_is_allowed_or_lets_in_one_that_is_denied() {
+    let nightly = std::env::var_os("LABGATE_NIGHTLY").is_some();
+    let edits = if nightly { 100 } else { 8 };
+    let config = |lines: usize| {
+        let moved = "# one more line\n".repeat(lines);
+        // More of them make the moment longer.
+        let port = |index: usize| {
+            format!("{{ from = \"192.168.20.200\", to = \"lan\", port = \"tcp/{index}0-{index}9\" }},\n")
+        };
+        let others: String = (1000..1300).map(port).collect();
+        format!(
+            "{HEAD}{NETWORKS}{moved}[firewall]\nallow = [\n{others}  {{ from = \"192.168.20.0/25\", to = \"lan\", port = \"tcp/1-100\" }},\n\
+             {{ from = \"iot\", to = \"lan\", port = \"tcp/8\" }},\n]\n\
+             deny = [\n  {{ from = \"192.168.20.0/28\", to = \"lan\", port = \"tcp/8-90\" }},\n]\n"
+        )
+    };
+    let mut home = two(fixed("cam", "iot", "52:54:00:00:20:10", "192.168.20.10"));
+    home.hosts.iter_mut().filter(|host| &*host.name == "nas").for_each(|nas| nas.services.push(Service::Echo(8)));
+    let Some(lab) = start(Options { config: config(0), ..options().home(home) }) else { return };
+    let cam = lab.host("cam").expect("cam");
+    let doors = [("192.168.20.1:53", true), ("192.168.1.10:7", true), ("192.168.1.10:8", false)];
+    for (target, open) in doors {
+        let wished = if open { Outcome::Connected } else { Outcome::Refused };
+        eventually(target, 10, || cam.connect(target).expect("an attempt").outcome == wished);
+    }
+    let mut tools = doors.map(|(target, _)| Tool::start(&cam, &["knock", target]));
+    tools.iter().for_each(|tool| drop(tool.says(0, PATIENCE, "knocking")));
+    for edit in 1..=edits {
+        let from = lab.log().len();
+        lab.edit(&config(edit)).expect("the edit");
+        effect(&lab, from, "is in effect");
+    }
+    for (tool, (target, open)) in tools.iter_mut().zip(doors) {
+        tool.finish();
+        let line = tool.says(0, PATIENCE, "in ");
+        let counts = line.split(": ").next().and_then(|line| line.strip_prefix("in "));
+        let (inside, outside) = counts.and_then(|line| line.split_once(", out ")).expect("counts");
+        let (right, wrong) = if open { (inside, outside) } else { (outside, inside) };
+        let [right, wrong] = [right, wrong].map(|count| count.parse::<u32>().expect("a number"));
+        // A busy machine may let one of some thousands wait for longer than the patience.
+        assert!(right > 0 && wrong <= u32::from(open), "{target}: {line}");
     }
 }
 

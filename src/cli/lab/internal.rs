@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::reach::Attempt;
-use super::{hold, join, keeper, load, serve, transfer};
+use super::{hold, join, keeper, knock, load, serve, transfer};
 
 /// `labgate lab internal …`.
 #[derive(Debug, Args)]
@@ -57,6 +57,8 @@ enum Role {
     Load { interface: String },
     /// Move bytes until told to stop
     Transfer { target: String },
+    /// Open TCP connections one after another until told to stop
+    Knock { target: SocketAddr },
     /// Hold many TCP connections
     HoldOpen,
 }
@@ -92,6 +94,7 @@ pub fn run(args: InternalArgs) -> Result<()> {
         }
         Role::Load { interface } => load::run(&interface),
         Role::Transfer { target } => transfer::run(&target),
+        Role::Knock { target } => knock::run(target),
         Role::HoldOpen => hold::run(),
     }
 }

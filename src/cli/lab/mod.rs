@@ -9,6 +9,7 @@ mod host;
 mod internal;
 mod join;
 pub mod keeper;
+mod knock;
 mod lines;
 mod load;
 mod own;
