@@ -16,11 +16,14 @@ use tokio_util::task::TaskTracker;
 use super::change::{self, Change, EDITOR, Texts};
 use super::pictures::{Paths, Pictures};
 use super::{control, logging, reconcile, start, usage};
+use crate::config::Config;
 use crate::linux::history::How;
 use crate::linux::{config_files, hosts_files, resolved_names, watch};
 
 /// How long the tasks may take to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
+/// How long READY waits for services that do not even say what keeps them.
+const SERVICE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a part that died rests before it is started again.
 const RESTART_REST: Duration = Duration::from_millis(500);
 
@@ -94,6 +97,7 @@ async fn live(paths: Paths) -> anyhow::Result<()> {
     keep_running(&tasks, &token, &pictures, "confirm", super::pending::run);
     tasks.spawn(control::run(listener, pictures.clone(), token.clone()));
 
+    served(&pictures, &config).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!("labgate {} is ready", env!("CARGO_PKG_VERSION"));
     if config_files::read(&pictures.paths.config).ok() != first.file {
@@ -109,6 +113,21 @@ async fn live(paths: Paths) -> anyhow::Result<()> {
     let _ = std::fs::remove_file(control::socket_path(&pictures.paths.runtime));
     tracing::info!("stopped; the ruleset stays (`labgate teardown` removes it)");
     Ok(())
+}
+
+/// Waits until DNS and the DHCP of every network have said how they stand, good or bad: whoever waits for READY wants to be served.
+async fn served(pictures: &Pictures, config: &Config) {
+    let mut awaited = vec!["dns".to_owned()];
+    let served = config.networks.iter().filter(|network| network.dhcp.is_some());
+    awaited.extend(served.map(|network| format!("dhcp {}", network.name)));
+    let mut health = pictures.health.subscribe();
+    let told = health.wait_for(|table| {
+        let no_dhcp = table.get("dhcp").is_some_and(|row| !row.good);
+        awaited.iter().all(|row| table.contains_key(row) || no_dhcp && row.starts_with("dhcp "))
+    });
+    if tokio::time::timeout(SERVICE_PATIENCE, told).await.is_err() {
+        tracing::warn!("not every service has come up yet; `labgate status` tells which");
+    }
 }
 
 /// The signals that steer the daemon. Listened to from the first moment: an unheard SIGHUP would end the process.

@@ -140,3 +140,18 @@ fn the_lease_is_kept_over_a_clean_restart() {
     });
     assert_eq!(lab.client("laptop").expect("a client").renew(PATIENCE).expect("a renewal"), address);
 }
+
+#[test]
+fn ready_means_that_every_network_is_served() {
+    let Some(lab) = small_lab() else { return };
+    let log = lab.log().all();
+    let place = |words: &str| log.iter().position(|line| line.contains(words));
+    let ready = place(" is ready").expect("it is ready");
+    for network in ["lan", "iot", "web", "db"] {
+        assert!(place(&format!("dns: answers {network} ")).is_some_and(|line| line < ready), "{network}: {log:#?}");
+    }
+    let health = lab.ask(&["status"]).expect("status")["subsystems"].clone();
+    for row in ["dhcp lan", "dhcp iot", "dhcp web", "dhcp db", "dns", "firewall"] {
+        assert_eq!(health[row]["good"], true, "{row}: {health}");
+    }
+}
