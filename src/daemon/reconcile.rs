@@ -182,7 +182,9 @@ impl Kernel {
             Ok(last) => meter.followed(&changes, &last),
             Err(error) => {
                 drop(meter);
-                tracing::warn!("set elements could not be changed alone, replacing the table: {error:#}");
+                tracing::warn!("set elements could not be changed alone, the table is made anew: {error:#}");
+                // Some of them may have changed: what stands is not known any more.
+                self.policy = None;
                 return self.replace(pictures, wish).await;
             }
         }
