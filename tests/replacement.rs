@@ -6,7 +6,6 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use labgate::config::{self, Config};
 use labgate::desired;
 use labgate::dns::outside::Resolved;
 use labgate::firewall::{Counter, Counters, Policy, Replacement, Ruleset, SetElements};
@@ -15,32 +14,11 @@ use labgate::linux::nft_elements::Elements;
 use labgate::model::Bindings;
 
 fn table(text: &str) -> (Ruleset, SetElements) {
-    let checked = config::check(&[config::Source { name: "labgate.toml".into(), text: text.into() }]);
-    let config: Config = checked.config.unwrap_or_else(|| panic!("{}", checked.report.render(false)));
+    let config = common::configuration(text);
     let policy = Policy::compile(&config);
     let hosts = desired::host_addresses(&config, &Bindings::new(), &Resolved::default());
     let elements = desired::elements(&policy, &hosts);
     (desired::ruleset(&policy), elements)
-}
-
-/// What nft lists, in an order of its own: sets and their elements sorted, chains by name with their rules in order.
-async fn listed() -> Vec<String> {
-    let text = nft::list_table().await.expect("the table");
-    let mut blocks: Vec<String> = Vec::new();
-    for line in text.lines() {
-        if line.starts_with('\t') && !line.starts_with("\t\t") && line.ends_with('{') {
-            blocks.push(String::new());
-        }
-        let Some(block) = blocks.last_mut() else { continue };
-        *block += &format!("{}\n", line.trim().trim_start_matches("elements = { ").trim_end_matches([',', ' ', '}']));
-    }
-    for block in blocks.iter_mut().filter(|block| !block.starts_with("chain ")) {
-        let mut lines: Vec<&str> = block.lines().filter(|line| !line.is_empty()).collect();
-        lines[1..].sort_unstable();
-        *block = lines.join("\n");
-    }
-    blocks.sort_unstable();
-    blocks
 }
 
 async fn change(from: &(Ruleset, SetElements), to: &(Ruleset, SetElements), counters: &Counters) {
@@ -73,15 +51,14 @@ async fn every_table_turns_into_every_other() {
     let mut whole = Vec::new();
     for (ruleset, elements) in &tables {
         nft::apply(&ruleset.text(elements)).await.unwrap();
-        whole.push(listed().await);
+        whole.push(common::listed().await);
     }
     let none = Counters::new();
     for from in 0..tables.len() {
         for to in 0..tables.len() {
             nft::apply(&tables[from].0.text(&tables[from].1)).await.unwrap();
             change(&tables[from], &tables[to], &none).await;
-            let (wished, seen) = (whole[to].join("\n\n"), listed().await.join("\n\n"));
-            assert_eq!(wished, seen, "{from} -> {to} of {files:?}");
+            assert_eq!(whole[to], common::listed().await, "{from} -> {to} of {files:?}");
         }
     }
 }

@@ -22,11 +22,6 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rulesets")
 }
 
-fn configuration(text: &str) -> Config {
-    let checked = config::check(&[config::Source { name: "labgate.toml".into(), text: text.into() }]);
-    checked.config.unwrap_or_else(|| panic!("{}", checked.report.render(false)))
-}
-
 fn leases(config: &Config, text: &str) -> Bindings {
     let mut bindings = Bindings::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# lease ")) {
@@ -61,7 +56,7 @@ fn resolved(text: &str) -> Resolved {
 }
 
 fn transaction(text: &str) -> String {
-    let config = configuration(text);
+    let config = common::configuration(text);
     let policy = Policy::compile(&config);
     let hosts = desired::host_addresses(&config, &leases(&config, text), &resolved(text));
     desired::ruleset(&policy).text(&desired::elements(&policy, &hosts))
@@ -95,7 +90,7 @@ fn the_kernel_lists_what_is_expected() {
 
 #[test]
 fn a_kernel_without_a_log_gets_the_same_table_without_it() {
-    let config = configuration(&fs::read_to_string(folder().join("home.toml")).unwrap());
+    let config = common::configuration(&fs::read_to_string(folder().join("home.toml")).unwrap());
     let ruleset = desired::ruleset(&Policy::compile(&config)).without_log();
     let text = ruleset.text(&SetElements::default());
     let Some(output) = common::in_namespace("nft -f - && nft list ruleset", &text) else { return };
@@ -109,7 +104,7 @@ fn a_kernel_without_a_log_gets_the_same_table_without_it() {
 
 #[test]
 fn the_closed_table_is_closed() {
-    let home = configuration(&fs::read_to_string(folder().join("home.toml")).unwrap());
+    let home = common::configuration(&fs::read_to_string(folder().join("home.toml")).unwrap());
     for (name, config) in [("closed-without-a-file.nft", None), ("closed-home.nft", Some(&home))] {
         let text = labgate::firewall::closed_ruleset(config);
         let Some(output) = common::in_namespace("nft -f - && nft list ruleset", &text) else { return };
@@ -124,7 +119,7 @@ fn the_closed_table_is_closed() {
 
 #[test]
 fn nothing_in_the_file_becomes_syntax() {
-    let mut config = configuration(
+    let mut config = common::configuration(
         "[wan]\ninterface = \"eth0\"\n[network.lan]\ninterface = \"eth1\"\naddress = \"192.168.1.1/24\"\n",
     );
     config.networks[0].name = "x\" : drop } } flush ruleset #\n".into();

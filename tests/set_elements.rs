@@ -6,7 +6,7 @@ mod common;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use labgate::config::{self, Config};
+use labgate::config::Config;
 use labgate::desired;
 use labgate::desired::doctor::foreign::{Base, Hook};
 use labgate::firewall::{HostAddresses, Policy, Reading, SetElements, Usage};
@@ -51,12 +51,7 @@ deny = [{ from = "tv", to = "router", port = "tcp/80-90" }]
 "#;
 
 fn configuration() -> Config {
-    checked(FILE)
-}
-
-fn checked(file: &str) -> Config {
-    let checked = config::check(&[config::Source { name: "labgate.toml".into(), text: file.into() }]);
-    checked.config.unwrap_or_else(|| panic!("{}", checked.report.render(false)))
+    common::configuration(FILE)
 }
 
 fn hosts(config: &Config, tv: Option<[u8; 4]>, phone: Option<[u8; 4]>) -> HostAddresses {
@@ -67,19 +62,6 @@ fn hosts(config: &Config, tv: Option<[u8; 4]>, phone: Option<[u8; 4]>) -> HostAd
         leased[index] = address.map(Ipv4Addr::from);
     }
     HostAddresses::new(&reserved, &leased)
-}
-
-async fn listed() -> String {
-    // The order of a hash set is the kernel's own business.
-    let mut lines: Vec<String> = nft::list_table()
-        .await
-        .unwrap()
-        .lines()
-        .map(|line| line.trim().trim_start_matches("elements = { ").trim_end_matches([',', ' ', '}']).to_owned())
-        .filter(|line| !line.is_empty())
-        .collect();
-    lines.sort();
-    lines.join("\n")
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -114,9 +96,9 @@ async fn a_change_ends_where_a_replacement_does() {
         channel.change(&changes).unwrap();
         // Once more: what is as wished already is no error.
         channel.change(&changes).unwrap();
-        let changed = listed().await;
+        let changed = common::listed().await;
         nft::apply(&ruleset.text(&wished)).await.unwrap();
-        assert_eq!(changed, listed().await, "tv {tv:?}, phone {phone:?}, names {names:?}");
+        assert_eq!(changed, common::listed().await, "tv {tv:?}, phone {phone:?}, names {names:?}");
         (before, members) = (after, wished);
     }
     nft::delete_table().await.unwrap();
@@ -222,7 +204,7 @@ async fn a_set_that_comes_in_many_parts_is_read_whole() {
     }
     let address = |rule: usize| format!("10.0.{}.{}", rule / 250, rule % 250);
     let rules: String = (0..2000).map(|rule| format!("{{ from = \"{}\", to = \"lan\" }},\n", address(rule))).collect();
-    let config = checked(&FILE.replace("allow = [", &format!("allow = [{rules}")));
+    let config = common::configuration(&FILE.replace("allow = [", &format!("allow = [{rules}")));
     let policy = Policy::compile(&config);
     let members = desired::elements(&policy, &hosts(&config, None, None));
     let mut usage = Usage::new(NOW);
@@ -248,14 +230,14 @@ async fn what_nft_refuses_is_said_in_the_words_of_the_file() {
     let text =
         desired::ruleset(&policy).text(&desired::elements(&policy, &hosts(&config, Some([192, 168, 20, 50]), None)));
     nft::apply(&text).await.unwrap();
-    let before = listed().await;
+    let before = common::listed().await;
     let wrong = text.replacen("192.168.20.50", "192.168.20.350", 1);
     assert_ne!(wrong, text);
     for outcome in [nft::check(&wrong).await, nft::apply(&wrong).await] {
         let said = outcome.unwrap_err().to_string();
         assert!(said.contains("labgate.toml:") && said.contains("Error"), "{said}");
     }
-    assert_eq!(before, listed().await, "the old table stands");
+    assert_eq!(before, common::listed().await, "the old table stands");
     nft::apply("table ip docker { chain x { type filter hook forward priority filter + 5; policy drop; }\n}")
         .await
         .unwrap();

@@ -8,8 +8,8 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
-use super::ruleset::{Chain, Counters, DataType, Element, Key, Ruleset, Set, SetElements, TABLE};
-use super::text::{write_chain, write_element, write_key, write_set};
+use super::ruleset::{Chain, Counters, Element, Key, Ruleset, Set, SetElements, TABLE};
+use super::text::{kind, write_chain, write_element, write_key, write_set};
 use super::wire;
 
 /// A table: chains and sets, and the members that follow addresses.
@@ -152,10 +152,6 @@ impl<'a> Changed<'a> {
 fn members<'a>(set: &'a Set, elements: &'a SetElements) -> HashMap<&'a Key, &'a Element> {
     let fixed = if set.passing.is_some() { &[][..] } else { &set.fixed };
     fixed.iter().chain(elements.members(&set.name)).map(|element| (&element.key, element)).collect()
-}
-
-fn kind(set: &Set) -> &'static str {
-    if set.data == DataType::None { "set" } else { "map" }
 }
 
 fn in_table(text: &mut String, write: impl FnOnce(&mut String)) {

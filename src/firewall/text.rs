@@ -33,9 +33,13 @@ impl Ruleset {
     }
 }
 
+/// What nft calls it.
+pub(super) fn kind(set: &Set) -> &'static str {
+    if set.data == DataType::None { "set" } else { "map" }
+}
+
 pub(super) fn write_set(text: &mut String, set: &Set, elements: &SetElements, counters: &Counters) {
-    let kind = if set.data == DataType::None { "set" } else { "map" };
-    let _ = writeln!(text, "\t{kind} {} {{", set.name);
+    let _ = writeln!(text, "\t{} {} {{", kind(set), set.name);
     let key: Vec<&str> = set.key.iter().map(|field| type_name(*field)).collect();
     let data = match set.data {
         DataType::None => "",

@@ -3,6 +3,9 @@
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
+use labgate::config::{self, Config};
+use labgate::linux::nft;
+
 /// `unshare` with what it takes to own a fresh network namespace here; `None` where the machine allows none.
 pub fn unshare() -> Option<&'static [&'static str]> {
     const WAYS: [&[&str]; 2] = [&["unshare", "-n"], &["unshare", "-Urn"]];
@@ -56,4 +59,30 @@ pub fn inside_namespace(name: &str) -> bool {
         .expect("unshare starts");
     assert!(status.success(), "{name} failed inside its namespace");
     false
+}
+
+/// The configuration that a right text says.
+pub fn configuration(text: &str) -> Config {
+    let checked = config::check(&[config::Source { name: "labgate.toml".into(), text: text.into() }]);
+    checked.config.unwrap_or_else(|| panic!("{}", checked.report.render(false)))
+}
+
+/// What nft lists, in an order of its own: sets and their elements sorted, chains by name with their rules in order.
+pub async fn listed() -> String {
+    let text = nft::list_table().await.expect("the table");
+    let mut blocks: Vec<String> = Vec::new();
+    for line in text.lines() {
+        if line.starts_with('\t') && !line.starts_with("\t\t") && line.ends_with('{') {
+            blocks.push(String::new());
+        }
+        let Some(block) = blocks.last_mut() else { continue };
+        *block += &format!("{}\n", line.trim().trim_start_matches("elements = { ").trim_end_matches([',', ' ', '}']));
+    }
+    for block in blocks.iter_mut().filter(|block| !block.starts_with("chain ")) {
+        let mut lines: Vec<&str> = block.lines().filter(|line| !line.is_empty()).collect();
+        lines[1..].sort_unstable();
+        *block = lines.join("\n");
+    }
+    blocks.sort_unstable();
+    blocks.join("\n\n")
 }
