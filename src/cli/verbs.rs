@@ -211,7 +211,7 @@ pub fn explain(common: &Common, from: String, to: String, proto: String) -> Done
         let Some(config) = checked.config else {
             bail!("{}\n{}", checked.report.render(false), checked.report.summary())
         };
-        let query = firewall::Query::parse(&config, &from, &to, &proto)?;
+        let query = firewall::Query::parse(&config, |_| None, (&from, &to), &proto)?;
         let hosts = desired::host_addresses(&config, &Bindings::default(), &Resolved::default());
         let around = Surroundings { hosts, ..Surroundings::default() };
         firewall::explain(&Policy::compile(&config), &around, &query)

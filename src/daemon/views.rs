@@ -296,6 +296,13 @@ pub async fn forwards(pictures: &Pictures) -> Vec<Counted> {
     counted::forwards(&config, &Policy::compile(&config), &addresses, meter.book(), clock::now())
 }
 
+/// The address of the device that has this name by its lease: `laptop`, or whole `laptop.home.arpa`.
+fn leased(pictures: &Pictures, wanted: &str) -> Option<Ipv4Addr> {
+    let names = pictures.names.load();
+    let is_wanted = |name: &str| name == wanted || name.split('.').next() == Some(wanted);
+    names.lease_names().find(|(name, _)| is_wanted(&name.to_string())).map(|(_, address)| address)
+}
+
 /// Builds `labgate explain` from the running policy.
 ///
 /// # Errors
@@ -303,7 +310,7 @@ pub async fn forwards(pictures: &Pictures) -> Vec<Counted> {
 pub async fn explain(pictures: &Pictures, from: &str, to: &str, proto: &str) -> anyhow::Result<firewall::Explanation> {
     let config = pictures.config.borrow().clone();
     let addresses = desired::host_addresses(&config, &pictures.bindings.borrow(), &pictures.resolved.borrow());
-    let query = firewall::Query::parse(&config, from, to, proto)?;
+    let query = firewall::Query::parse(&config, |name| leased(pictures, name), (from, to), proto)?;
     let policy = Policy::compile(&config);
     let mut meter = pictures.meter.lock().await;
     meter.sample();

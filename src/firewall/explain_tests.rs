@@ -31,7 +31,7 @@ fn ask(config: &Config, from: &str, to: &str, protocol: &str) -> Explanation {
     let reserved: Vec<Option<Ipv4Addr>> = config.hosts.iter().map(|host| host.ip).collect();
     let hosts = HostAddresses::new(&reserved, &vec![None; reserved.len()]);
     let around = Surroundings { hosts, ..Surroundings::default() };
-    explain(&Policy::compile(config), &around, &Query::parse(config, from, to, protocol).unwrap())
+    explain(&Policy::compile(config), &around, &Query::parse(config, |_| None, (from, to), protocol).unwrap())
 }
 
 fn decided(config: &Config, from: &str, to: &str, protocol: &str) -> (bool, String, Option<String>) {

@@ -93,6 +93,7 @@ impl Words<'_> {
         };
         match party {
             Party::Host(_) => format!("{text} ({address}{network})"),
+            Party::Address(_) if text.parse::<IpAddr>().is_err() => format!("{text} ({address}{network})"),
             Party::Network(_) | Party::Internet | Party::Name(_) => format!("{text} (e.g. {address})"),
             Party::Address(_) => match self.host_at(address) {
                 Some(name) => format!("{text} ({name}{network})"),

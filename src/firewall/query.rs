@@ -45,7 +45,7 @@ pub enum Party {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
     /// A name the file does not have.
-    #[error("`{0}` is no host, alias, network, outside name or address of the file{1}")]
+    #[error("`{0}` is no host, alias, network, outside name, address or device with a lease{1}")]
     UnknownName(String, String),
     /// A protocol other than the three.
     #[error("`{0}` is no protocol; one of tcp, udp, icmp")]
@@ -59,11 +59,17 @@ pub enum QueryError {
 }
 
 impl Query {
-    /// Reads a question: `from` and `to` are a host, an alias, a network, `internet`, `router` or an address; `to` may end in `:PORT`.
+    /// Reads a question: `from` and `to` are a host, an alias, a network, `internet`, `router`, an address, or else a device that `leased`
+    /// knows by the name it told with its lease, in small letters; `to` may end in `:PORT`.
     ///
     /// # Errors
     /// What cannot be understood.
-    pub fn parse(config: &Config, from: &str, to: &str, protocol: &str) -> Result<Query, QueryError> {
+    pub fn parse(
+        config: &Config,
+        leased: impl Fn(&str) -> Option<Ipv4Addr>,
+        (from, to): (&str, &str),
+        protocol: &str,
+    ) -> Result<Query, QueryError> {
         let (to_text, port) = split_port(to)?;
         let protocol = match protocol.to_ascii_lowercase().as_str() {
             "tcp" => Protocol::Tcp,
@@ -73,8 +79,8 @@ impl Query {
             _ => return Err(QueryError::UnknownProtocol(protocol.to_owned())),
         };
         Ok(Query {
-            from: party(config, from)?,
-            to: party(config, to_text)?,
+            from: party(config, &leased, from)?,
+            to: party(config, &leased, to_text)?,
             from_text: from.to_owned(),
             to_text: to_text.to_owned(),
             protocol,
@@ -97,7 +103,7 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), QueryError> {
     Ok((name, port.map(number).transpose()?))
 }
 
-fn party(config: &Config, text: &str) -> Result<Party, QueryError> {
+fn party(config: &Config, leased: impl Fn(&str) -> Option<Ipv4Addr>, text: &str) -> Result<Party, QueryError> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(match address {
             IpAddr::V4(address) if config.networks.iter().any(|network| network.router() == address) => Party::Router,
@@ -126,6 +132,7 @@ fn party(config: &Config, text: &str) -> Result<Party, QueryError> {
     let outside = || config.outside_names.iter().position(|outside| outside.name.as_str() == absolute);
     host.map(Party::Host)
         .or_else(|| outside().map(Party::Name))
+        .or_else(|| leased(absolute).map(Party::Address))
         .ok_or_else(|| QueryError::UnknownName(text.to_owned(), near(config, &lower)))
 }
 
@@ -144,7 +151,8 @@ mod tests {
     fn names_ports_and_addresses() {
         let mut config = config();
         config.hosts = vec![host("nas", Some([192, 168, 1, 10]))];
-        let parse = |to: &str, protocol: &str| Query::parse(&config, "iot", to, protocol);
+        let leased = |name: &str| (name == "laptop").then_some(Ipv4Addr::new(192, 168, 1, 136));
+        let parse = |to: &str, protocol: &str| Query::parse(&config, leased, ("iot", to), protocol);
         let nas = parse("nas:443", "tcp").unwrap();
         assert_eq!((nas.from, nas.to, nas.port), (Party::Network(1), Party::Host(0), Some(443)));
         assert_eq!(parse("NAS.home.arpa", "udp").unwrap().to, Party::Host(0));
@@ -152,8 +160,10 @@ mod tests {
         assert_eq!(parse("2001:db8::22", "tcp").unwrap().port, None);
         assert_eq!(parse("192.168.20.1:53", "udp").unwrap().to, Party::Router);
         assert_eq!(parse("gateway", "icmp").unwrap().to, Party::Router);
+        assert_eq!(parse("Laptop:22", "tcp").unwrap().to, Party::Address(Ipv4Addr::new(192, 168, 1, 136)));
         config.outside_names = vec![outside_name("updates.example.net")];
-        let parse = |to: &str, protocol: &str| Query::parse(&config, "iot", to, protocol);
+        let leased = |name: &str| (name == "laptop").then_some(Ipv4Addr::new(192, 168, 1, 136));
+        let parse = |to: &str, protocol: &str| Query::parse(&config, leased, ("iot", to), protocol);
         assert_eq!(parse("Updates.Example.net.:443", "tcp").unwrap().to, Party::Name(0));
         assert_eq!(parse("nas:0", "tcp"), Err(QueryError::BadPort("0".into())));
         assert_eq!(parse("nas:1", "icmp"), Err(QueryError::IcmpPort));

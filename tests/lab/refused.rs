@@ -47,6 +47,17 @@ fn a_refused_packet_is_told_with_names_and_reason_and_a_flood_in_few_lines() {
     let line = tells(&lab, "it came from lan, where this source does not belong, from 52:54:00:00:01:20");
     assert!(line.ends_with("(laptop)"), "{line}");
 
+    // A device that the file does not name is asked about by the name that the log gives it.
+    for name in ["laptop", "laptop.home.arpa"] {
+        let explained = lab.ask(&["explain", name, "web1:80"]).expect("an explanation");
+        let source = explained["source"].as_str().expect("a source");
+        assert!(
+            source.starts_with(&format!("{name} (192.168.1.")) && source.ends_with(", network lan)"),
+            "{explained}"
+        );
+        assert_eq!(explained["place"], "labgate.toml:33", "{explained}");
+    }
+
     // The internet is noise, and a flood from inside is a few lines.
     machine("internet").connect("203.0.113.2:444").expect("an attempt");
     let before = told(&lab, "cam (").len();
